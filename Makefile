@@ -1,0 +1,146 @@
+# One entry for everything a person or a runner does here. It brings its own uv, so python3 >= 3.11 is all that has to be there.
+#   .tools/uv     uv, pinned by hash in requirements/uv.txt
+#   .venv         exactly requirements/dev.txt, then this project, editable
+#   .tools/bench  what `make bench` is measured against, apart from .venv because its pins are not ours
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+UV := .tools/uv/bin/uv
+BIN := .venv/bin
+WORKERS ?= 2
+PYTEST_FLAGS ?= -q
+
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport VIRTUAL_ENV
+
+# Programs that write committed files: the schema, and everything named generate_*.py. `make check` runs them and compares.
+GENERATORS = components/tradingsystem/spec/schema.py $(shell git ls-files --cached --others --exclude-standard '*generate_*.py')
+
+.PHONY: help venv demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down models generate lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+# --- the virtual environment -----------------------------------------------------------------------------------------
+
+venv: .venv/.installed
+
+.tools/uv/.installed: requirements/uv.txt
+	@command -v $(PYTHON) > /dev/null || { echo "make: no '$(PYTHON)' on PATH; install Python 3.11 or later, or say which: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"make: {sys.executable} is Python {sys.version.split()[0]}, and 3.11 or later is needed; say which: make PYTHON=python3.12")'
+	echo "set-up: uv into .tools/uv"
+	rm -rf .tools/uv
+	$(PYTHON) -m venv .tools/uv || { echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	.tools/uv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/uv.txt
+	touch $@
+
+.venv/.locked: requirements/dev.txt .tools/uv/.installed
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	echo "set-up: .venv as requirements/dev.txt says"
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	touch $@
+
+.venv/.installed: pyproject.toml .venv/.locked
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+.tools/bench/.locked: requirements/bench.txt .tools/uv/.installed
+	@test -x .tools/bench/bin/python || $(UV) venv --quiet --python $(PYTHON) .tools/bench
+	echo "set-up: .tools/bench as requirements/bench.txt says"
+	$(UV) pip sync --quiet --python .tools/bench/bin/python --require-hashes requirements/bench.txt
+	touch $@
+
+# --- run -------------------------------------------------------------------------------------------------------------
+
+demo: venv  ## a simulated trading day on this machine: no keys, no cluster (DATA=, SIGNALS=, SEED=, SPEED=)
+	@$(BIN)/tradingsystem demo $(if $(DATA),--data '$(DATA)') $(if $(SIGNALS),--signals '$(SIGNALS)') $(if $(SEED),--seed '$(SEED)') $(if $(SPEED),--speed '$(SPEED)')
+
+bench: venv .tools/bench/.locked  ## every measured number, as a table and as JSON, beside alpaca-py and NautilusTrader
+	@NAUTILUS_PYTHON=.tools/bench/bin/python $(BIN)/tradingsystem bench
+
+world: venv  ## seeded days of execution with faults, in virtual time; checked after every step (SEEDS=, FIRST=, PROCESSES=)
+	@$(BIN)/tradingsystem world --seeds '$(or $(SEEDS),200)' $(if $(FIRST),--first '$(FIRST)') --processes '$(or $(PROCESSES),2)'
+
+chaos: venv  ## kill -9 of random services in real days of many processes, then the wire auditor's word (KILLS=, SEED=, KEEP=)
+	@$(BIN)/python -m tests.chaos.run --kills '$(or $(KILLS),100)' --seed '$(or $(SEED),1)' $(if $(KEEP),--keep '$(KEEP)') $(if $(JSON),--json '$(JSON)')
+
+faults: venv  ## every test of a real fault, its recovery time written to docs/reliability.json
+	@RELIABILITY=docs/reliability.json $(BIN)/pytest $(PYTEST_FLAGS) -n 0 tests/faults tests/e2e/test_one_writer.py tests/e2e/test_kill.py
+
+cluster: venv  ## a real Kubernetes control plane on this machine, built at first; prints its kubeconfig (API_ONLY=1: no controllers)
+	@$(BIN)/python -m tests.cluster.run up $(if $(API_ONLY),--api-only)
+
+cluster-down: venv  ## end it; its logs stay
+	@$(BIN)/python -m tests.cluster.run down
+
+models: venv  ## bundle 1 again, from its seeded recipe
+	@$(BIN)/python -m tradingsystem.world.recipe
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+check: venv  ## everything that needs only the virtual environment: lint, types, imports, house rules, fast tests (under a minute)
+	@begin=$$SECONDS; red=''
+	for step in lint imports types generated unit; do
+	  started=$$SECONDS
+	  if $(MAKE) $$step; then echo "check: $$step ok, $$((SECONDS - started)) s"; else red+=" $$step"; fi
+	done
+	test -z "$$red" || { echo "check: red after $$((SECONDS - begin)) s:$$red (make$$red shows it again)" >&2; exit 1; }
+	echo "check: all green in $$((SECONDS - begin)) s"
+
+lint: venv
+	@$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check . | sed 's/^Would reformat/not formatted/'; echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+
+imports: venv
+	@$(BIN)/lint-imports --config .importlinter --no-logo > .tools/imports.txt 2>&1 || { cat .tools/imports.txt; exit 1; }
+
+types: venv
+	@$(BIN)/mypy --no-error-summary
+
+house: venv
+	@$(BIN)/pytest $(PYTEST_FLAGS) -n 0 tests/house
+
+unit: venv
+	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not thorough and not nats and not redis'
+
+generated: venv
+	@sums() { git ls-files -z --cached --others --exclude-standard | xargs -0 sha256sum 2> /dev/null | sort -k 2; }
+	before=$$(sums)
+	$(MAKE) generate
+	stale=$$(diff <(echo "$$before") <(sums) | sed -nE 's/^> [0-9a-f]+ +/  /p' || true)
+	test -z "$$stale" || { printf 'generated from something older, now written anew; commit them:\n%s\n' "$$stale" >&2; exit 1; }
+
+test: venv  ## every test: with real nats-server and redis-server, then the slow ones (a whole simulated day) one by one
+	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow'
+	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m slow || { status=$$?; test $$status -eq 5 && echo 'test: no test is marked slow'; }
+
+# --- committed outputs -----------------------------------------------------------------------------------------------
+
+generate: venv  ## write anew what is generated and committed
+	@for file in $(GENERATORS); do
+	  module=$${file#*/}; module=$${module%.py}
+	  case $$file in components/* | operator/*) $(BIN)/python -m "$${module//\//.}" ;; *) $(BIN)/python "$$file" ;; esac
+	done
+
+LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
+
+lock: .tools/uv/.installed  ## resolve requirements/*.txt anew (UPGRADE=1: to the newest versions)
+	@upgrade='$(if $(UPGRADE),--upgrade)'
+	compile() { echo "lock: $$1"; $(LOCK) $$upgrade --output-file "requirements/$$1" "$${@:2}"; }
+	compile dev.txt pyproject.toml --extra dev --extra operator
+	compile base.txt pyproject.toml --constraint requirements/dev.txt
+	for extra in operator learn gpu; do compile $$extra.txt pyproject.toml --extra $$extra --constraint requirements/dev.txt; done
+	compile triton.txt pyproject.toml --extra triton  # tritonclient holds onnx and protobuf back
+	compile bench.txt requirements/bench.in
+	compile uv.txt requirements/uv.in
+
+clean:  ## remove what make, the tools and the runs left here
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist reports runs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

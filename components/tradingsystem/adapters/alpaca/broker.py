@@ -1,0 +1,30 @@
+"""Alpaca as the ``Broker`` that execution asks for: REST for orders and questions, the socket for what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tradingsystem.adapters.alpaca.client import AlpacaClient, Credentials
+from tradingsystem.adapters.alpaca.stream import UpdateStream
+from tradingsystem.domain.orders import OrderUpdate
+
+
+class AlpacaBroker(AlpacaClient):
+    """One account. ``base_url`` is the REST host; the update stream is at the same host unless ``stream_url`` says otherwise."""
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        now_ns: Callable[[], int],
+        *,
+        stream_url: str = "",
+        timeout_seconds: float = 5.0,
+    ) -> None:
+        super().__init__(base_url, credentials, now_ns, timeout_seconds=timeout_seconds)
+        address = stream_url or f"{self.base_url.replace('http', 'ws', 1)}/stream"
+        self.stream = UpdateStream(address, credentials, self.session_for_stream)
+
+    async def updates(self, handler: Callable[[OrderUpdate], None], connected: Callable[[bool], None]) -> None:
+        """Deliver the update stream until cancelled, reconnecting for ever. Raises ``NotAuthorized``."""
+        await self.stream.run(handler, connected)

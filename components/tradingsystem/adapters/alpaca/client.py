@@ -1,0 +1,189 @@
+"""Alpaca's trading REST on warm connections: one request, one deadline, one outcome.
+
+Exists because the official client retries order posts by itself, blocks, and has no time-out: on the order path that turns one decision into two
+orders. This one never repeats a write. It refuses to send what the budget keeps for exits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from tradingsystem.adapters.alpaca import errors, parse
+from tradingsystem.adapters.alpaca.budget import Budget
+from tradingsystem.adapters.alpaca.models import WireAccount, WireCalendarDay, WireOrder, WirePosition
+from tradingsystem.domain.calendar import Session
+from tradingsystem.domain.errors import RequestRefused, TryAgain
+from tradingsystem.domain.orders import Account, Approved, BrokerOrder, BrokerPosition, Purpose
+from tradingsystem.domain.time import NS_PER_SECOND
+
+T = TypeVar("T")
+PAGE_ROWS = 500
+PAGES_MAX = 40
+CONNECTIONS_MAX = 16
+KEEP_ALIVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The key pair; neither part is ever shown."""
+
+    key: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({hashlib.sha256(self.key.encode()).hexdigest()[:6]}...)"
+
+    def headers(self) -> dict[str, str]:
+        return {"APCA-API-KEY-ID": self.key, "APCA-API-SECRET-KEY": self.secret}
+
+
+class AlpacaClient:
+    """One account's REST. ``now_ns`` is market time, which the broker's windows and dates are counted in."""
+
+    def __init__(self, base_url: str, credentials: Credentials, now_ns: Callable[[], int], *, timeout_seconds: float = 5.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.credentials = credentials
+        self.budget = Budget()
+        self._now_ns = now_ns
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=min(2.0, timeout_seconds))
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    def session_for_stream(self) -> aiohttp.ClientSession:
+        """The connection pool, opened on first use; the update stream shares it. Raises ``TryAgain`` after ``close``."""
+        if self._closed:
+            raise TryAgain("the client is closed")
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True, trust_env=False)
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections for good. Idempotent."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    async def submit(self, order: Approved) -> BrokerOrder:
+        """Post one order, once."""
+        entry = order.intent.purpose is Purpose.ENTRY
+        return await self._write("POST", "/v2/orders", parse.post_body(order.intent), entry=entry)
+
+    async def replace(self, order_id: str, approved: Approved) -> BrokerOrder:
+        """Move an open order; the answer is the successor, not yet in force."""
+        return await self._write("PATCH", f"/v2/orders/{order_id}", parse.patch_body(approved.intent))
+
+    async def cancel(self, order_id: str) -> None:
+        """Ask for a cancel."""
+        await self._send("DELETE", f"/v2/orders/{order_id}", write=True)
+
+    async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+        """Ask by our id, with legs."""
+        return await self._order("/v2/orders:by_client_order_id", {"client_order_id": client_order_id, "nested": "true"})
+
+    async def order(self, order_id: str) -> BrokerOrder | None:
+        """Ask by the broker's id, with legs."""
+        return await self._order(f"/v2/orders/{order_id}", {"nested": "true"})
+
+    async def orders(self, *, open_only: bool, after_ns: int = 0) -> tuple[BrokerOrder, ...]:
+        """All pages, oldest first, without repeats."""
+        found: dict[str, BrokerOrder] = {}
+        query = {"status": "open" if open_only else "all", "limit": str(PAGE_ROWS), "direction": "asc", "nested": "true"}
+        for _ in range(PAGES_MAX):
+            page = await self._read("/v2/orders", list[WireOrder], query | ({"after": parse.after(after_ns)} if after_ns else {}))
+            fresh = [made for made in (self._parsed(parse.order, wire) for wire in page) if made.order_id not in found]
+            found |= {made.order_id: made for made in fresh}
+            if len(page) < PAGE_ROWS or not fresh:
+                return tuple(found.values())
+            after_ns = fresh[-1].submitted_at_ns - 1_000  # the bound is exclusive and cut to microseconds: step back, drop repeats
+        raise TryAgain(f"more than {PAGES_MAX * PAGE_ROWS} orders")
+
+    async def positions(self) -> tuple[BrokerPosition, ...]:
+        """All holdings."""
+        return tuple(self._parsed(parse.position, wire) for wire in await self._read("/v2/positions", list[WirePosition]))
+
+    async def account(self) -> Account:
+        """The account now."""
+        return self._parsed(parse.account, await self._read("/v2/account", WireAccount))
+
+    async def session(self, day: date) -> Session | None:
+        """That day's session by Alpaca's calendar."""
+        rows = await self._read("/v2/calendar", list[WireCalendarDay], {"start": day.isoformat(), "end": day.isoformat()})
+        return self._parsed(lambda found: parse.session(found, day), rows)
+
+    async def suspend(self, suspended: bool) -> None:
+        """The account's own switch: while set, Alpaca refuses new orders."""
+        await self._send("PATCH", "/v2/account/configurations", write=True, body={"suspend_trade": suspended})
+
+    # --- one request -----------------------------------------------------------------------------------------------------------------------
+
+    async def _order(self, path: str, query: dict[str, str]) -> BrokerOrder | None:
+        try:
+            return self._parsed(parse.order, await self._read(path, WireOrder, query))
+        except RequestRefused as refused:
+            if refused.code == errors.NOT_FOUND:
+                return None
+            raise
+
+    async def _write(self, method: str, path: str, body: dict[str, Any], *, entry: bool = False) -> BrokerOrder:
+        answer = await self._send(method, path, write=True, body=body, entry=entry)
+        try:
+            return parse.order(parse.read(answer, WireOrder))
+        except parse.Unreadable as error:
+            raise errors.unreadable(str(error), write=True) from error
+
+    async def _read(self, path: str, kind: type[T], query: dict[str, str] | None = None) -> T:
+        answer = await self._send("GET", path, write=False, query=query)
+        try:
+            return parse.read(answer, kind)
+        except parse.Unreadable as error:
+            raise errors.unreadable(str(error), write=False) from error
+
+    def _parsed(self, parser: Callable[[Any], T], wire: Any) -> T:
+        try:
+            return parser(wire)
+        except parse.Unreadable as error:
+            raise TryAgain(str(error)) from error
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        write: bool,
+        body: dict[str, Any] | None = None,
+        query: dict[str, str] | None = None,
+        entry: bool = False,
+    ) -> bytes:
+        now_seconds = self._now_ns() / NS_PER_SECOND
+        if not self.budget.allows(now_seconds, entry=entry):
+            raise TryAgain(
+                "what is left of Alpaca's requests per minute is kept for exits", max(self.budget.reset_seconds - now_seconds, 0.1)
+            )
+        headers = self.credentials.headers()
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        payload = msgspec.json.encode(body) if body is not None else None
+        self.budget.sent()
+        try:
+            async with self.session_for_stream().request(
+                method, self.base_url + path, data=payload, params=query, headers=headers, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                self.budget.told(response.headers)
+                answer = await response.read()
+                if 200 <= response.status < 300:
+                    return answer
+                raise errors.of_answer(response.status, answer, response.headers, self._now_ns() / NS_PER_SECOND, write=write)
+        except aiohttp.ClientConnectorError as error:  # no connection was made: nothing left
+            raise TryAgain(f"Alpaca cannot be reached: {error.os_error}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise TryAgain("Alpaca did not answer the connection in time") from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise errors.unreadable(f"no answer ({type(error).__name__})", write=write) from error

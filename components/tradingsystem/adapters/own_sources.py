@@ -1,0 +1,35 @@
+"""Sources that are not ours: found by entry point, so that adding a feed changes no file of this project.
+
+A package announces ``[project.entry-points."tradingsystem.sources"] my_feed = "my_package:build"``; the resource names it as ``plugin: my_feed`` with
+``type: Custom``. What it delivers passes the same validation as every other source's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.interfaces import Clock, Source
+from tradingsystem.spec.sources import Source as SourceSpec
+
+GROUP = "tradingsystem.sources"
+
+SourceFactory = Callable[[SourceSpec, Clock, str], Source]
+"""Builds a source from its entry in the resource, the clock, and the ``apiKey`` of its secret (empty when it names none)."""
+
+
+def factory(plugin: str) -> SourceFactory:
+    """The factory an installed package announces under that name. Raises ``InvalidInput`` with the names there are."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if plugin not in found:
+        known = ", ".join(sorted(found)) or "none are installed"
+        raise InvalidInput(f"spec.sources.plugin: {plugin!r} is not an entry point of the group {GROUP}; known: {known}")
+    try:
+        loaded = found[plugin].load()
+    except (ImportError, AttributeError) as error:
+        raise InvalidInput(f"spec.sources.plugin: {plugin!r} points to {found[plugin].value!r}, which cannot be loaded: {error}") from error
+    if not callable(loaded):
+        raise InvalidInput(f"spec.sources.plugin: {plugin!r} points to {found[plugin].value!r}, which is not a function")
+    build: SourceFactory = loaded
+    return build

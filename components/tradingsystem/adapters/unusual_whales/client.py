@@ -1,0 +1,110 @@
+"""Unusual Whales' flow alerts as a source, polled. Its stream is for the top tier only, and a poll of five seconds is younger than an alert is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from tradingsystem.adapters.rest import RestClient
+from tradingsystem.adapters.unusual_whales.parse import Alert, parse_alerts, to_rows, wait_seconds
+from tradingsystem.domain.errors import RequestRefused, TryAgain
+from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND
+from tradingsystem.interfaces import Clock, SourceEvent, SourceSink
+from tradingsystem.telemetry import metrics
+
+log = structlog.get_logger()
+
+PATH = "/api/option-trades/flow-alerts"
+LIMIT = 200
+OVERLAP_NS = 60 * NS_PER_SECOND  # asked for again each time: alerts appear late
+OLD_NS = 300 * NS_PER_SECOND  # older than this when first seen: not news
+SEEN_MAX = 20_000
+MACHINE_WAIT_MIN_SECONDS = 0.5  # however fast market time runs
+
+
+@dataclass(frozen=True, slots=True)
+class UnusualWhalesSettings:
+    """Where, as whom, and how often in market time."""
+
+    name: str
+    url: str
+    key: str = field(repr=False)
+    poll_seconds: int = 5
+    credential: str = "the Unusual Whales token"
+
+
+class UnusualWhalesSource:
+    """Flow rows for the symbols of the table; alerts of other tickers are not wanted and not counted as faults."""
+
+    def __init__(self, settings: UnusualWhalesSettings, clock: Clock) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._clock = clock
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._newest_ns = 0
+        self._healthy: bool | None = None
+
+    def want(self, detailed: frozenset[str]) -> None:
+        """Flow is polled for the whole market: nothing changes."""
+
+    async def run(self, symbols: Sequence[str], sink: SourceSink) -> None:
+        """Deliver until cancelled. Raises ``NotAuthorized``."""
+        index = {symbol: position for position, symbol in enumerate(symbols)}
+        headers = {"Authorization": f"Bearer {self._settings.key}", "Accept": "application/json"}
+        async with RestClient("unusual_whales", self._settings.url, headers, self._settings.credential) as rest:
+            while True:
+                wait = await self._poll(rest, index, sink)
+                await self._pause(wait)
+
+    async def _poll(self, rest: RestClient, index: dict[str, int], sink: SourceSink) -> float:
+        """One poll; the wait before the next, seconds of market time."""
+        params = {"limit": str(LIMIT)}
+        if self._newest_ns:
+            params["newer_than"] = str((self._newest_ns - OVERLAP_NS) // NS_PER_MILLISECOND)
+        try:
+            body, headers = await rest.get(PATH, params)
+        except (TryAgain, RequestRefused) as error:
+            self._tell(sink, healthy=False, reason=str(error))
+            return float(self._settings.poll_seconds)
+        received_ns = self._clock.now()
+        sink.frame(self.name, body, received_ns)
+        metrics.frames_received.labels(source=self.name).inc()
+        alerts, malformed = parse_alerts(body)
+        for reason, count in malformed.items():
+            sink.malformed(self.name, reason, count)
+        fresh = self._fresh(alerts, index, received_ns)
+        if fresh:
+            sink.rows(self.name, to_rows(fresh, received_ns), received_ns)
+        if alerts or not malformed:
+            self._tell(sink, healthy=True, reason="answers arrive")
+        return wait_seconds(headers, self._settings.poll_seconds)
+
+    def _fresh(self, alerts: Sequence[Alert], index: dict[str, int], received_ns: int) -> list[tuple[int, Alert]]:
+        """Alerts not seen before, of our symbols, that are still news."""
+        fresh: list[tuple[int, Alert]] = []
+        for alert in alerts:
+            self._newest_ns = max(self._newest_ns, min(alert.created_ns, received_ns))
+            if alert.key in self._seen:
+                continue
+            self._seen[alert.key] = None
+            if len(self._seen) > SEEN_MAX:
+                self._seen.popitem(last=False)
+            position = index.get(alert.ticker)
+            if position is not None and received_ns - alert.created_ns <= OLD_NS:
+                fresh.append((position, alert))
+        return fresh
+
+    def _tell(self, sink: SourceSink, *, healthy: bool, reason: str) -> None:
+        if healthy != self._healthy:
+            self._healthy = healthy
+            metrics.source_healthy.labels(source=self.name).set(1.0 if healthy else 0.0)
+            sink.health(self.name, SourceEvent(healthy, reason))
+
+    async def _pause(self, seconds: float) -> None:
+        """Market seconds, but never less than the machine's minimum: the vendor counts requests by its own clock."""
+        until_ns = self._clock.now() + int(seconds * NS_PER_SECOND)
+        await asyncio.gather(self._clock.sleep_until(until_ns), asyncio.sleep(MACHINE_WAIT_MIN_SECONDS))

@@ -1,0 +1,75 @@
+"""What a bundle says of itself. Every file is named with its sha256, so that the signed manifest vouches for all of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "manifest.sig"
+INT8_NAME = "fused.int8.onnx"
+FLOAT_NAME = "fused.float.onnx"
+GOLDEN_NAME = "golden.npz"
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Platt's sigmoid over the blended logit, with what is not known about it.
+
+    p = sigmoid(slope * logit + intercept); the covariance of (slope, intercept) gives the lower bound of p by the delta method.
+    """
+
+    slope: float
+    intercept: float
+    variance_slope: float
+    variance_intercept: float
+    covariance: float
+    rows: int
+    brier: float
+
+
+class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
+    """INT8 against FP32 on the held-out rows. ``latency_us`` by batch size, both precisions."""
+
+    rank_correlation: float
+    sign_agreement: float
+    probability_error_max: float
+    decisions_changed: int
+    rows: int
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Quality on data later than the training data."""
+
+    rows: int
+    base_rate: float
+    log_loss: float
+    log_loss_base: float
+    area_under_curve: float
+    top_decile_hit_rate: float
+    member_log_loss: tuple[float, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of a bundle but its bytes."""
+
+    version: int
+    created: str  # date of the recipe, not of the run: rebuilding gives the same bytes
+    feature_schema: str
+    members: tuple[str, ...]
+    weights: tuple[float, ...]
+    training_data_kind: str  # simulated | recorded | live
+    training_data_sha256: str
+    code_version: str
+    target_basis_points: int
+    stop_basis_points: int
+    horizon_seconds: int
+    confidence_reference: tuple[float, ...]  # quantiles 0..100 of the agreement on held-out rows: the window's first content
+    calibration: Calibration
+    metrics: Metrics
+    quantisation: Quantisation
+    valid_until: str  # date after which it opens nothing; empty for simulated bundles, which never open outside simulation
+    files: dict[str, str]  # name -> sha256
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it was trained on simulated data: such a bundle opens nothing in Paper or Live."""
+        return self.training_data_kind == "simulated"

@@ -1,0 +1,118 @@
+"""What steers the running system besides the market: notes on the tape, commands, clock ticks, heartbeats."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from tradingsystem.domain.calendar import Session
+
+
+class SymbolFact(msgspec.Struct, frozen=True):
+    """What is known of a symbol before the open. Volumes in shares, averages over the history that was loaded."""
+
+    symbol: str
+    type: str  # the vendor's word: CS, ETF, ADRC, ...
+    exchange: str  # MIC
+    previous_close: float
+    average_volume: float
+    average_range: float  # mean of (high - low) / close over the days loaded
+
+
+class SymbolTable(msgspec.Struct, frozen=True, tag=True):
+    """The epoch's symbols; a row's ``symbol`` is a position in ``facts``."""
+
+    facts: tuple[SymbolFact, ...]
+
+
+class SessionOpened(msgspec.Struct, frozen=True, tag=True):
+    """The session this epoch belongs to.
+
+    ``volume_profile`` is the cumulative share of an ordinary day's volume at the end of each minute; on a half-day it ends below one.
+    """
+
+    session: Session
+    volume_profile: tuple[float, ...]
+
+
+class ModelSwitched(msgspec.Struct, frozen=True, tag=True):
+    """From this batch on the bundle of that version decides."""
+
+    version: int
+
+
+class SpecSwitched(msgspec.Struct, frozen=True, tag=True):
+    """From this batch on the live settings of that generation apply to the filter; ``spec`` is the slice as JSON."""
+
+    generation: int
+    spec: bytes
+
+
+class SourceState(msgspec.Struct, frozen=True, tag=True):
+    """A feed's health changed: decisions depend on it, so it is on the tape."""
+
+    source: str
+    healthy: bool
+    reason: str
+
+
+TapeNote = SymbolTable | SessionOpened | ModelSwitched | SpecSwitched | SourceState
+
+
+class ClockTick(msgspec.Struct, frozen=True):
+    """The player's word on market time: at the moment this was sent it was ``market_ns`` and ran ``speed`` times as fast as the machine's."""
+
+    market_ns: int
+    speed: float
+    running: bool
+    finished: bool = False
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """One service's heartbeat. ``applied_ns`` is the market time up to which it has applied its input: the player waits for it."""
+
+    service: str
+    instance: str
+    build: str
+    schema: int
+    boot_hash: str
+    live_generation: int
+    phase: str  # starting, ready, draining, stopped, failed
+    applied_ns: int
+    detail: dict[str, float]
+
+
+class CommandKind(enum.Enum):
+    """What a person may ask of execution."""
+
+    HALT = "Halt"
+    REDUCE = "Reduce"
+    RESUME = "Resume"
+    CLEAR_LATCH = "ClearLatch"
+    FLATTEN = "Flatten"
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's act, by name and with a reason; ``latch_id`` when one is cleared."""
+
+    id: str
+    kind: CommandKind
+    name: str
+    reason: str
+    latch_id: str | None = None
+
+
+class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a command."""
+
+    id: str
+    accepted: bool
+    reason: str
+
+
+class SpecApplied(msgspec.Struct, frozen=True, kw_only=True):
+    """Live settings of one generation, journaled; the services answer with the generation in their beat."""
+
+    generation: int
+    spec: bytes

@@ -1,0 +1,175 @@
+"""Everything execution knows, in one value: rebuilt from the inbox, encodable, comparable.
+
+It holds no connection, no clock and no task. ``now_ns`` is the moment of the entry that is being applied.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from tradingsystem.domain import calendar
+from tradingsystem.domain.calendar import Session
+from tradingsystem.domain.orders import Account, OrderState
+from tradingsystem.domain.time import NS_PER_SECOND, new_york_date
+from tradingsystem.domain.trading import Latch, Mark, TradingState
+from tradingsystem.execution.book import Book
+from tradingsystem.execution.latches import state_of
+from tradingsystem.execution.orders import Role
+from tradingsystem.execution.positions import ZERO, Position
+from tradingsystem.execution.statistics import Statistics
+from tradingsystem.spec.resource import Mode
+from tradingsystem.spec.slices import ExecutionSlice, LiveSettings
+
+SCALED_WAIT_SECONDS = 0.05  # machine time that every wait allows for, whatever the speed
+
+
+class Day(msgspec.Struct, kw_only=True):
+    """What counts by the session."""
+
+    day: date | None = None
+    session: Session | None = None  # the broker's word; None while unknown or closed
+    doubted: bool = False  # the broker's session is not our calendar's: nothing opens
+    asked_at_ns: int = 0
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+    armed_at: Decimal = ZERO  # day's profit when the loss limit was last armed
+    opened: dict[str, None] = {}  # causes of positions that were opened
+    entries: list[tuple[int, str]] = []  # (decided at, symbol) of entry orders
+    flattened: bool = False  # the close's flattening has begun
+    carried: bool = False
+
+
+class Suspicion(msgspec.Struct, frozen=True):
+    """A difference with the broker that was seen once."""
+
+    seen_at_ns: int
+    ours: int
+    theirs: int
+
+
+class Halting(msgspec.Struct):
+    """A halt that is in force, and whether the broker's word has confirmed that nothing of ours may open any more."""
+
+    since_ns: int
+    confirmed: bool = False
+    alarmed_ns: int = 0
+
+
+class State(msgspec.Struct, kw_only=True):
+    """The whole of it."""
+
+    settings: ExecutionSlice
+    live: LiveSettings
+    book: Book
+    generation: int = 0
+    speed: float = 1.0
+    store: str = ""
+    now_ns: int = 0
+    clock_at_ns: int = 0
+    signal_seq: int = 0
+    peers_problem: str = ""  # why the services do not make one system
+    connected: bool = False
+    reconciled: bool = False
+    stopping: bool = False
+    heard: bool = False  # the broker has told orders and positions since we last lost sight of it: nothing is sold before
+    account: Account | None = None
+    account_at_ns: int = 0
+    bought_since_account: Decimal = ZERO
+    positions: dict[str, Position] = {}
+    marks: dict[str, Mark] = {}
+    latches: dict[str, Latch] = {}
+    since_ns: int = 0  # of the trading state
+    halting: Halting | None = None
+    frozen: dict[str, str] = {}  # symbols the broker disagrees on
+    suspicions: dict[str, Suspicion] = {}
+    snapshot_due_ns: int = 0
+    snapshot_asked_ns: int = 0  # 0: none under way
+    flattening: dict[str, str] = {}  # symbol to reason
+    retry_at_ns: dict[str, int] = {}  # symbol to the moment of its next exit attempt
+    day: Day = msgspec.field(default_factory=Day)
+    statistics: Statistics = msgspec.field(default_factory=Statistics)
+    realised: Decimal = ZERO  # since the store began, before fees
+    fees: Decimal = ZERO
+    peak_equity: Decimal = ZERO
+
+    @property
+    def mode(self) -> Mode:
+        return self.settings.mode
+
+    @property
+    def able(self) -> bool:
+        """Whether everything is known that deciding needs: the account compared, the day's session told (a closed market is known, too)."""
+        return self.reconciled and self.day.day is not None
+
+    def closing_session(self) -> Session | None:
+        """The session whose close binds: the broker's, ours while it has not told, the one that closes earlier when they differ."""
+        own = own_session(new_york_date(self.now_ns)) if self.now_ns else None
+        told = self.day.session if self.day.day == new_york_date(self.now_ns) else None
+        known = [session for session in (told, own) if session is not None]
+        return min(known, key=lambda session: session.close_ns, default=None)
+
+    def wait_ns(self, seconds: float) -> int:
+        """A wait in market time that is never shorter than the machine can be."""
+        return int(max(seconds, self.speed * SCALED_WAIT_SECONDS) * NS_PER_SECOND)
+
+    def trading(self) -> tuple[TradingState, str]:
+        """The state in force, and why."""
+        if self.stopping:
+            return TradingState.HALTED, "the process is stopping"
+        return state_of(TradingState(self.live.trading.state.value), self.latches)
+
+    def held(self, symbol: str) -> int:
+        """Shares of a symbol by our fills."""
+        position = self.positions.get(symbol)
+        return position.quantity if position is not None else 0
+
+    def sellable(self, symbol: str) -> int:
+        """Shares that may be sold: what our fills hold, and never more than the broker told while the two differ; none before it was heard."""
+        if not self.heard:
+            return 0
+        suspicion = self.suspicions.get(symbol)
+        held = self.held(symbol)
+        return held if suspicion is None else max(min(held, suspicion.theirs), 0)
+
+    def unrealised(self) -> Decimal:
+        return sum((position.unrealised(self.marks.get(symbol)) for symbol, position in self.positions.items()), ZERO)
+
+    def day_profit(self) -> Decimal:
+        """Realised and marked, less fees, of the session."""
+        return self.day.realised - self.day.fees + self.unrealised()
+
+    def equity(self) -> Decimal:
+        """Our own: initial capital and what we made of it."""
+        return self.settings.execution.initial_capital + self.realised - self.fees + self.unrealised()
+
+    def drawdown_percent(self, unrealised: Decimal | None = None) -> float:
+        """How far equity is below its peak; ``unrealised`` when the caller has summed it already."""
+        peak = self.peak_equity
+        equity = self.equity() if unrealised is None else self.settings.execution.initial_capital + self.realised - self.fees + unrealised
+        return float((peak - equity) / peak * 100) if peak > 0 else 0.0
+
+    def is_frozen(self, symbol: str) -> bool:
+        """Whether nothing may open in a symbol: an outcome is UNKNOWN, or the broker disagrees."""
+        return symbol in self.frozen or any(record.state is OrderState.UNKNOWN for record in self.book.of(symbol))
+
+    def interesting(self) -> set[str]:
+        """Symbols whose marks matter: held, or with an open order."""
+        held = {symbol for symbol, position in self.positions.items() if position.quantity}
+        return held | {record.symbol for record in self.book.open() if record.role is not Role.EXTERNAL}
+
+
+def own_session(day: date) -> Session | None:
+    """The session of a day by our own calendar; None when closed or unknown."""
+    try:
+        return calendar.session(day) if calendar.is_session(day) else None
+    except calendar.OutsideCalendar:
+        return None
+
+
+def fresh(settings: ExecutionSlice) -> State:
+    """The state before anything was heard."""
+    capital = Decimal(settings.execution.initial_capital)
+    return State(settings=settings, live=settings.live, book=Book(settings.system), peak_equity=capital)

@@ -1,0 +1,231 @@
+"""The market as the filter knows it: struct-of-arrays for a fixed number of symbols, allocated once, and the few ways to change it.
+
+It holds no clock and asks nobody: ``advance`` is told what time it is, ``apply`` what happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tradingsystem.domain.calendar import Session
+from tradingsystem.domain.control import SessionOpened, SymbolFact
+from tradingsystem.domain.rows import I32, Rows, empty
+from tradingsystem.market import columns as c
+from tradingsystem.market.applying import apply_rows
+from tradingsystem.market.columns import Columns
+from tradingsystem.market.rolling import roll
+
+TRADABLE_TYPES = frozenset({"CS", "ADRC", "ETF"})  # common stocks, depositary receipts, funds; no warrants, rights, units, notes
+NEVER_NS = np.iinfo(np.int64).max
+_SUMS = slice(c.BOUGHT_FAST, c.GROSS_FLOW + 1)
+
+
+@dataclass(slots=True)
+class MarketState:
+    """State of one epoch. ``columns`` are what kernels work on; ``symbols`` names their columns."""
+
+    columns: Columns
+    facts: tuple[SymbolFact, ...] = ()
+    symbols: tuple[str, ...] = ()
+    session: Session | None = None
+    places: dict[str, int] = field(default_factory=dict)  # position by symbol
+
+    @property
+    def count(self) -> int:
+        """Symbols in the table."""
+        return int(self.columns.clock[c.COUNT])
+
+    @property
+    def now_ns(self) -> int:
+        """Market time up to which the state has been moved."""
+        return int(self.columns.clock[c.NOW])
+
+    @property
+    def capacity(self) -> int:
+        """Symbols that there is room for."""
+        return self.columns.now.shape[1]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of all arrays."""
+        return sum(array.nbytes for array in self.columns)
+
+
+def allocate(symbols_max: int) -> MarketState:
+    """An empty state with room for ``symbols_max`` symbols: 16 KB each, whose rings the system backs with memory as they are written."""
+    if symbols_max < 1:
+        raise ValueError(f"room for {symbols_max} symbols, at least 1 is needed")
+    columns = Columns(
+        now=np.zeros((c.NOW_COLUMNS, symbols_max), np.float32),
+        totals=np.zeros((c.TOTAL_COLUMNS, symbols_max)),
+        times=np.zeros((c.TIME_COLUMNS, symbols_max), np.int64),
+        flags=np.zeros((c.FLAG_COLUMNS, symbols_max), np.uint8),
+        touched=np.zeros(symbols_max, np.int32),
+        second_close=np.zeros((c.SECONDS, symbols_max), np.float32),
+        second_volume=np.zeros((c.SECONDS, symbols_max), np.uint32),
+        minute=np.zeros((c.MINUTE_COLUMNS, c.MINUTES, symbols_max), np.float32),
+        profile=np.linspace(0.0, 1.0, c.MINUTES + 1),
+        clock=np.zeros(c.CLOCK_COLUMNS, np.int64),
+        levels=np.full(c.LEVEL_COLUMNS, np.nan),
+    )
+    state = MarketState(columns)
+    _clear(state)
+    return state
+
+
+def _clear(state: MarketState) -> None:
+    """Forget prices, volumes and time. Rings are not touched: ``SECOND`` 0 and ``MINUTE`` -1 say that nothing in them is valid."""
+    a = state.columns
+    a.now[:] = np.nan
+    a.now[_SUMS] = 0
+    a.totals[:] = 0
+    a.times[:] = 0
+    a.times[c.OPEN_AT] = NEVER_NS
+    a.flags[:] = 0
+    a.second_close[0] = np.nan
+    a.clock[:] = 0
+    a.clock[c.MINUTE] = -1
+    a.clock[c.SPY] = -1
+    a.clock[c.CHANGED_SECOND] = NEVER_NS
+    a.clock[c.CHANGED_MINUTE] = NEVER_NS
+    a.levels[:] = np.nan
+
+
+def set_symbols(state: MarketState, facts: tuple[SymbolFact, ...]) -> None:
+    """Take a new symbol table. Symbols known before keep what is known of them at their new place; all others start empty.
+
+    Raises ``ValueError`` when the table holds more symbols than there is room for, or one twice.
+    """
+    names = tuple(fact.symbol for fact in facts)
+    if len(names) > state.capacity:
+        raise ValueError(f"a symbol table of {len(names)} symbols, there is room for {state.capacity}: raise universe.symbolsMax")
+    place = {name: index for index, name in enumerate(names)}
+    if len(place) != len(names):
+        raise ValueError("the symbol table names a symbol twice")
+    if names != state.symbols:
+        _move(state, names)
+    state.facts = facts
+    state.symbols = names
+    state.places = place
+    a = state.columns
+    count = len(names)
+    a.clock[c.COUNT] = count
+    a.clock[c.SPY] = place.get("SPY", -1)
+    a.now[c.PREVIOUS_CLOSE, :count] = [fact.previous_close for fact in facts]
+    a.now[c.AVERAGE_VOLUME, :count] = [fact.average_volume for fact in facts]
+    a.now[c.AVERAGE_RANGE, :count] = [fact.average_range for fact in facts]
+    a.flags[c.TRADABLE_TYPE, :count] = [fact.type in TRADABLE_TYPES for fact in facts]
+
+
+def _move(state: MarketState, names: tuple[str, ...]) -> None:
+    """Carry the columns of symbols that stay to their new places; new symbols get empty ones."""
+    a = state.columns
+    before = {name: index for index, name in enumerate(state.symbols)}
+    source = np.array([before.get(name, -1) for name in names], np.intp)
+    fresh = np.flatnonzero(source < 0)
+    count = len(names)
+    for array in (a.now, a.totals, a.times, a.flags, a.second_close, a.second_volume, *a.minute):
+        array[:, :count] = array[:, source] if len(state.symbols) else array[:, :count]
+    a.now[:, fresh] = np.nan
+    a.now[_SUMS, fresh] = 0
+    a.totals[:, fresh] = 0
+    a.times[:, fresh] = 0
+    a.times[c.OPEN_AT, fresh] = NEVER_NS
+    a.flags[:, fresh] = 0
+    a.second_close[:, fresh] = np.nan
+    a.second_volume[:, fresh] = 0
+    a.minute[:, :, fresh] = np.nan
+    a.minute[c.MINUTE_VOLUME, :, fresh] = 0
+    a.flags[c.TOUCHED] = 0
+    a.clock[c.TOUCHED_COUNT] = 0
+
+
+def open_session(state: MarketState, opened: SessionOpened) -> None:
+    """Begin a session: the day's figures and minutes start over, seconds and averages go on. The same session again changes only the profile."""
+    a = state.columns
+    session = opened.session
+    minutes = session.minutes
+    profile = np.asarray(opened.volume_profile, np.float64)
+    if len(profile) != minutes:
+        raise ValueError(f"a volume profile of {len(profile)} minutes for a session of {minutes}")
+    a.profile[0] = 0.0
+    a.profile[1 : minutes + 1] = profile
+    a.profile[minutes + 1 :] = profile[-1]
+    if state.session == session:
+        return
+    state.session = session
+    a.clock[c.OPEN] = session.open_ns
+    a.clock[c.CLOSE] = session.close_ns
+    a.clock[c.SESSION_MINUTES] = minutes
+    a.clock[c.MINUTE] = -1
+    a.clock[c.CHANGED_MINUTE] = NEVER_NS
+    a.totals[c.DAY_VOLUME : c.DAY_VALUE + 1] = 0
+    a.now[c.DAY_OPEN : c.UPPER_BAND + 1] = np.nan
+    a.now[c.HIGH_15 : c.HIGH_30 + 1] = np.nan
+    a.times[c.OPEN_AT] = NEVER_NS
+    a.flags[c.HALTED] = 0
+
+
+def advance(state: MarketState, now_ns: int) -> int:
+    """Move market time to ``now_ns``, the seal of the batch that is about to be applied; returns how many seconds began."""
+    return int(roll(state.columns, now_ns))
+
+
+def apply(state: MarketState, rows: Rows) -> None:
+    """Apply rows in order. The columns are read where they lie: nothing is copied."""
+    if not len(rows):
+        return
+    if rows.at_ns.flags.writeable:
+        rows = _read_only(rows)
+    apply_rows(
+        state.columns,
+        rows.kind,
+        rows.flags,
+        rows.symbol,
+        rows.at_ns,
+        rows.v0,
+        rows.v1,
+        rows.v2,
+        rows.v3,
+        rows.v4,
+        rows.v5,
+    )
+
+
+def _read_only(rows: Rows) -> Rows:
+    """Views that cannot be written to: decoded batches are such, and one kind of argument means one compilation."""
+    views = {}
+    for name, column in rows.columns():
+        view = column.view()
+        view.flags.writeable = False
+        views[name] = view
+    return Rows(**views)
+
+
+def take_touched(state: MarketState) -> I32:
+    """Symbols touched since the last call, ascending; their marks are cleared."""
+    a = state.columns
+    count = int(a.clock[c.TOUCHED_COUNT])
+    touched = np.sort(a.touched[:count])
+    a.flags[c.TOUCHED, touched] = 0
+    a.clock[c.TOUCHED_COUNT] = 0
+    return touched
+
+
+def vix(state: MarketState, age_max_ns: int) -> float | None:
+    """The VIX, None when it is missing or older than ``age_max_ns``."""
+    a = state.columns
+    value = float(a.levels[c.VIX])
+    at_ns = int(a.clock[c.VIX_AT])
+    if not value > 0 or state.now_ns - at_ns > age_max_ns:
+        return None
+    return value
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from the cache on disk."""
+    state = allocate(1)
+    advance(state, 1)
+    apply(state, empty(1))

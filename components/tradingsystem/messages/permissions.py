@@ -1,0 +1,74 @@
+"""Who may say and hear what: one row per service, from which the NATS users are generated.
+
+Nobody but execution can publish an intent or clear a latch, nobody but models a promotion, nobody but the simulator the clock. ``person`` is the CLI's
+and the operator's user: it may command and apply specs, never trade.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tradingsystem.messages.subjects import Subjects
+
+SERVICES = ("ingestion", "filter", "execution", "recorder", "monitor", "watcher", "models", "learning", "simulator")
+PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects one NATS user may publish to and subscribe to (patterns)."""
+
+    user: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+def permissions(system: str) -> tuple[Permissions, ...]:
+    """The users of one system, in a stable order."""
+    subject = Subjects(system)
+    speaks: dict[str, tuple[str, ...]] = {
+        "ingestion": (subject.tape,),
+        "filter": (subject.marks, subject.candidates, subject.journal_cut, subject.journal_signal),
+        "execution": (
+            subject.held,
+            subject.journal_inbox,
+            subject.journal_checkpoint,
+            subject.journal_intents,
+            subject.journal_latch,
+            subject.journal_fence,
+            f"$KV.lease_{system}.writer",
+        ),
+        "recorder": (),
+        "monitor": (),
+        "watcher": (),
+        "models": (subject.journal_model,),
+        "learning": (),
+        "simulator": (subject.clock,),
+        PERSON: (subject.command, subject.journal_spec),
+    }
+    return tuple(_user(subject, name, own) for name, own in speaks.items())
+
+
+def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
+    inbox = f"_INBOX_{name}.>"
+    publish = (*own, subject.beat(name), subject.state(name), subject.echo(name), *_store(subject.system), inbox)
+    if name == "execution":
+        publish = (*publish, f"_INBOX_{PERSON}.>")  # answers to commands
+    heard = tuple(f"{prefix}.{subject.system}.>" for prefix in ("beat", "state", "want", "command", "journal"))
+    subscribe = (subject.tape, subject.clock, subject.marks, *heard, subject.echo(name), inbox)
+    return Permissions(user=name, publish=publish, subscribe=subscribe)
+
+
+def _store(system: str) -> tuple[str, ...]:
+    """What reading the kept streams needs, and making them when they are missing. Never more: who may purge, delete or change a stream may unmake a
+    latch or an intent. Writing to them is the subjects above, and ``$KV`` for the cache, whose values may vanish."""
+    streams = (f"JOURNAL_{system}", f"TAPE_{system}", f"KV_cache_{system}", f"KV_lease_{system}")
+    verbs = (
+        "STREAM.INFO.{}",
+        "STREAM.CREATE.{}",
+        "STREAM.MSG.GET.{}",
+        "CONSUMER.CREATE.{}",
+        "CONSUMER.MSG.NEXT.{}.*",
+        "CONSUMER.DELETE.{}.*",
+    )
+    return (*(f"$JS.API.{verb.format(stream)}" for stream in streams for verb in verbs), f"$KV.cache_{system}.*")

@@ -1,0 +1,142 @@
+"""From a Plan to what this machine needs to run it: folders, slices on disk, an assignment per service. Starts nothing."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradingsystem.domain.errors import NotAuthorized
+from tradingsystem.interfaces import Bus
+from tradingsystem.messages.permissions import PERSON
+from tradingsystem.process.assignment import Assignment
+from tradingsystem.process.nats_server import NatsServerSettings, refuse_taken
+from tradingsystem.process.private_files import read_password, write_private
+from tradingsystem.process.secrets import Secrets, local_folder
+from tradingsystem.process.state import RunningSystem, StateFolder
+from tradingsystem.process.wiring import connected
+from tradingsystem.spec import Mode, Placement, Plan, Workload, WorkloadKind
+
+_UNITS = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something a person watching wants to know: ``what`` is started, ready, ended, restarting, stopped."""
+
+    workload: str
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """One run of one plan on this machine."""
+
+    plan: Plan
+    state: StateFolder
+    folder: Path
+    models_folder: Path | None = None
+    data_folder: Path | None = None
+    nats_sync_always: bool = True
+    capture_everything: bool = False
+
+    @property
+    def services(self) -> tuple[Workload, ...]:
+        """Our services, in start order."""
+        return tuple(workload for workload in self.plan.workloads if workload.kind is WorkloadKind.SERVICE)
+
+    @property
+    def venues(self) -> str:
+        """The simulator's address; empty outside Simulation."""
+        return f"http://127.0.0.1:{self.plan.workload('simulator').port('venues')}" if self.plan.mode is Mode.SIMULATION else ""
+
+    @property
+    def lasting(self) -> StateFolder:
+        """Where journal and service states are kept: beyond the run, except in Simulation, whose account and market end with the run too."""
+        return StateFolder(self.folder) if self.plan.mode is Mode.SIMULATION else self.state
+
+    def forget(self) -> None:
+        """After an ordered end in Simulation: remove what only the running system needed, hundreds of megabytes; the recording stays."""
+        if self.plan.mode is Mode.SIMULATION:
+            for folder in (self.lasting.nats / "data", self.folder / "services"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def nats(self) -> NatsServerSettings:
+        """The message server of this run."""
+        workload = self.plan.workload("nats")
+        size: str = workload.slice.storage.journal.size  # type: ignore[attr-defined]
+        return NatsServerSettings(
+            system=self.plan.system,
+            folder=self.lasting.nats,
+            port=workload.port("client"),
+            journal_bytes_max=int(size[:-2]) * _UNITS[size[-2:]],
+            sync_always=self.nats_sync_always,
+        )
+
+    def check(self) -> None:
+        """Everything that can be known to fail before starting. Raises ``PortTaken`` or ``NotAuthorized`` with every problem."""
+        refuse_taken({f"{workload.name} {port.name}": port.number for workload in self.plan.workloads for port in workload.ports})
+        needs = dict.fromkeys(
+            need for workload in self.services for need in workload.secrets
+        )  # jobs do not run here, and their keys stay away
+        missing = Secrets(local_folder()).missing(tuple(needs))
+        if missing:
+            raise NotAuthorized(f"{len(missing)} of the keys that mode {self.plan.mode.value} needs", "; ".join(missing))
+
+    def assignment(self, workload: Workload) -> Assignment:
+        """What the process of that workload is told; writes its slice."""
+        slices = self.folder / "slices"
+        slices.mkdir(exist_ok=True, mode=0o700)
+        slice_file = slices / f"{workload.name}.json"
+        write_private(slice_file, workload.slice_json())
+        nats = self.nats()
+        one_process = self.plan.placement is Placement.ONE_PROCESS
+        return Assignment(
+            service=workload.service,
+            slice_file=slice_file,
+            boot_hash=self.plan.boot_hash,
+            build=self.plan.build,
+            nats_url=nats.url,
+            password_file=nats.password_file(workload.service),
+            metrics_port=self.plan.workload("monitor").port("metrics") if one_process else workload.port("metrics"),
+            state_folder=self.lasting.service(workload.name),
+            run_folder=self.folder,
+            secrets_folder=local_folder(),
+            models_folder=self.models_folder,
+            data_folder=self.data_folder,
+            halt_file=self.state.halt_file,
+            venues=self.venues,
+            log_file=self.log_file("system" if one_process else workload.name),
+            capture_file=self.folder / "wire.jsonl" if workload.service == "simulator" else None,
+            capture_everything=self.capture_everything and workload.service == "simulator",
+        )
+
+    def watching(self) -> AbstractAsyncContextManager[Bus]:
+        """A bus as the person's user, for who watches the run."""
+        nats = self.nats()
+        return connected(nats.url, self.plan.system, PERSON, read_password(nats.password_file(PERSON)))
+
+    def log_file(self, process: str) -> Path:
+        """Where that process logs."""
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True, mode=0o700)
+        return logs / f"{process}.log"
+
+    def note(self, supervisor: int, pids: dict[str, int]) -> RunningSystem:
+        """What other commands are told."""
+        nats = self.nats()
+        return RunningSystem(
+            system=self.plan.system,
+            mode=self.plan.mode.value,
+            placement=self.plan.placement.value,
+            supervisor=supervisor,
+            nats_url=nats.url,
+            person_password_file=str(nats.password_file("person")),
+            run_folder=str(self.folder),
+            venues=self.venues,
+            ports={workload.name: {port.name: port.number for port in workload.ports} for workload in self.plan.workloads},
+            pids=pids,
+            halt_file=str(self.state.halt_file),
+        )

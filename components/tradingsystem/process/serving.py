@@ -1,0 +1,61 @@
+"""Which bundle serves and who computes it in process: the models' part of the wiring, shared by the filter, replay and the recipe.
+
+Beside ``wiring`` one of the few doors to the adapters; it starts nothing. Who only chooses a bundle loads neither kernels nor a runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tradingsystem
+from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.features.catalogue import schema_hash
+from tradingsystem.models.store import Choice, choose
+from tradingsystem.spec.inference import Precision
+from tradingsystem.spec.slices import FilterSlice
+
+if TYPE_CHECKING:
+    from tradingsystem.domain.rows import F32
+    from tradingsystem.filter.deciding import Serving
+    from tradingsystem.interfaces import Scores
+
+SHIPPED_MODELS = Path(tradingsystem.__file__).parent / "bundles" / "shipped"
+PUBLIC_KEY_FILE = "public_key.hex"
+
+
+def choose_in(folder: Path | None, pinned: int) -> Choice:
+    """The bundle of ``folder`` (None: the package's own) that may serve; ``pinned`` 0 is none. Raises ``NoBundle`` or ``InvalidInput``."""
+    place = folder or SHIPPED_MODELS
+    key_file = place / PUBLIC_KEY_FILE
+    try:
+        public_key = bytes.fromhex(key_file.read_text(encoding="ascii").strip())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{key_file}: cannot read the key that verifies models (64 hex digits): {error}") from error
+    return choose(place, public_key, schema_hash(), pinned or None, simulated_only=public_key == shipped_key())
+
+
+def shipped_key() -> bytes:
+    """The key of the recipe of bundle 1, which everybody can derive."""
+    return bytes.fromhex((SHIPPED_MODELS / PUBLIC_KEY_FILE).read_text(encoding="ascii").strip())
+
+
+def in_process_serving(spec: FilterSlice, folder: Path | None, version: int = 0) -> tuple[Serving, Callable[[F32], Scores]]:
+    """The bundle that serves that filter - the given version, else the pinned one, else the newest - and its scores at once, for where nothing waits.
+
+    Raises ``NoBundle`` or ``InvalidInput``.
+    """
+    from tradingsystem.adapters.onnxruntime import OnnxRuntimeInference
+    from tradingsystem.filter.deciding import Serving
+
+    bundle = choose_in(folder, version or spec.live.models.pinned_version).bundle
+    inference = OnnxRuntimeInference(bundle, int8=spec.inference.precision is Precision.INT8)
+    return Serving(inference, bundle.manifest), inference.score
+
+
+def score_graph(graph: bytes, features: F32) -> Scores:
+    """Scores of features F32[n, 50] by a graph that is not a bundle yet. Raises ``InvalidBundle``."""
+    from tradingsystem.adapters.onnxruntime import open_session, run
+
+    return run(open_session(graph), features)

@@ -1,0 +1,494 @@
+"""Who implements which interface, for each service: the only file that knows adapters, services and the simulator by name.
+
+Imports are made when a service is built, so that a process loads only what it runs and a part that a build does not have fails by its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, cast
+
+from tradingsystem.adapters.clocks import FollowerClock, SystemClock
+from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessTape
+from tradingsystem.adapters.nats import NatsBus, NatsConnection, NatsSettings
+from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
+from tradingsystem.adapters.nats_lease import NatsLease
+from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.interfaces import Bus, Cache, Clock, Delivery, Journal, Source, Subscription, Tape
+from tradingsystem.process.assignment import Assignment
+from tradingsystem.process.halt_file import HaltFile
+from tradingsystem.process.lifecycle import Service
+from tradingsystem.process.nats_server import NatsServerSettings
+from tradingsystem.process.place import occupied
+from tradingsystem.process.private_files import read_password
+from tradingsystem.process.secrets import Secrets, local_folder
+from tradingsystem.process.venues import SIMULATED_KEY, Venues, venues_of
+from tradingsystem.spec import Mode, Slice
+from tradingsystem.spec.inference import Runtime
+from tradingsystem.spec.simulation import MarketSource
+from tradingsystem.spec.slices import ExecutionSlice, FilterSlice, IngestionSlice, ModelsSlice, SimulatorSlice, WatcherSlice
+from tradingsystem.spec.sources import Cache as CacheSettings
+from tradingsystem.spec.sources import CacheType, SourceType, channels_of
+from tradingsystem.spec.sources import Source as SourceSettings
+
+if TYPE_CHECKING:
+    from tradingsystem.adapters.alpaca.broker import AlpacaBroker
+    from tradingsystem.adapters.history import PolygonHistory
+    from tradingsystem.filter.deciding import Serving
+    from tradingsystem.interfaces import Broker
+
+EDGE_DECLARED_BASIS_POINTS = 60  # the resource's default is the simulator's 1.0
+WARM_UP_ANSWERS = 50
+WARM_ANSWER_SECONDS = 0.001
+WARM_UP_SECONDS_MAX = 2.0
+WATCHER_REQUEST_SECONDS = 3.0
+
+LOCAL_SUBJECTS = frozenset({"tape", "mark", "want", "clock"})
+"""What stays inside when all services share a process; beats, states and commands also leave it, since other commands look from outside."""
+
+
+class SplitBus:
+    """The bus of a service that shares its process: market data by the in-process bus, everything else over NATS."""
+
+    def __init__(self, local: InProcessBus, remote: NatsBus) -> None:
+        self._local = local
+        self._remote = remote
+
+    def _of(self, subject: str) -> Bus:
+        return self._local if subject.split(".", 1)[0] in LOCAL_SUBJECTS else self._remote
+
+    def publish(self, subject: str, payload: bytes) -> None:
+        """See ``interfaces.Bus``."""
+        self._of(subject).publish(subject, payload)
+
+    async def subscribe(self, subject: str, handler: Callable[[Delivery], None], *, pending_max: int = 4096) -> Subscription:
+        """See ``interfaces.Bus``."""
+        return await self._of(subject).subscribe(subject, handler, pending_max=pending_max)
+
+    async def request(self, subject: str, payload: bytes, timeout_seconds: float) -> bytes:
+        """See ``interfaces.Bus``."""
+        return await self._of(subject).request(subject, payload, timeout_seconds)
+
+    async def flush(self) -> None:
+        """See ``interfaces.Bus``."""
+        await self._local.flush()
+        await self._remote.flush()
+
+
+def server_settings(server: NatsServerSettings, user: str) -> NatsSettings:
+    """How ``user`` connects to a server of ours. Raises ``InvalidInput`` when the system has no such user."""
+    return NatsSettings(url=server.url, system=server.system, user=user, password=read_password(server.password_file(user)))
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Bus]:
+    """A bus for commands and watchers. Raises ``TryAgain`` or ``NotAuthorized``."""
+    bus = NatsBus(NatsSettings(url=url, system=system, user=user, password=password))
+    await bus.open(timeout_seconds)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def connected_journal(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Journal]:
+    """The journal for a person's commands. Raises ``TryAgain`` or ``NotAuthorized``."""
+    journal = NatsJournal(NatsSettings(url=url, system=system, user=user, password=password))
+    await journal.open(timeout_seconds)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+@contextlib.asynccontextmanager
+async def account(mode: Mode, simulator: str, secret: str) -> AsyncIterator[Broker]:
+    """The broker's account itself, for a person's commands: neither bus nor journal. Raises ``NotAuthorized``."""
+    kept = Secrets(local_folder())
+    key = kept.value if mode is not Mode.SIMULATION else lambda *_: SIMULATED_KEY
+    broker = _alpaca(venues_of(mode, simulator), secret, key, time.time_ns, WATCHER_REQUEST_SECONDS)
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+async def prepare_server(server: NatsServerSettings) -> None:
+    """Make the streams of a new server and return once it answers as fast as it will. Raises ``NotAuthorized``."""
+    journal = NatsJournal(server_settings(server, "execution"), bytes_max=server.journal_bytes_max)
+    await journal.open(timeout_seconds=60.0)
+    try:
+        await NatsTape(journal.connection, bytes_max=server.tape_bytes_max).ensure()
+        await NatsLease(journal.connection).ensure()
+        await _warm_up(journal)
+    finally:
+        await journal.close()
+
+
+async def _warm_up(journal: NatsJournal) -> None:
+    """The first seconds of a JetStream server are slow: ask until fifty answers in a row came fast, or the time is over."""
+    fast, deadline = 0, time.monotonic() + WARM_UP_SECONDS_MAX
+    while fast < WARM_UP_ANSWERS and time.monotonic() < deadline:
+        started = time.perf_counter()
+        await journal.last_seq()
+        fast = fast + 1 if time.perf_counter() - started < WARM_ANSWER_SECONDS else 0
+
+
+@dataclass
+class Shared:
+    """What services of one process share."""
+
+    bus: InProcessBus
+    tape: InProcessTape
+
+    @classmethod
+    async def make(cls, system: str) -> Shared:
+        """A bus and the tape's memory on it."""
+        bus = InProcessBus()
+        tape = InProcessTape(system)
+        await tape.attach(bus)
+        return cls(bus, tape)
+
+
+@dataclass
+class Parts:
+    """What a builder may take; ``later`` closes in reverse order."""
+
+    assignment: Assignment
+    slice: Slice
+    clock: Clock
+    bus: Bus
+    journal: Journal
+    tape: Tape
+    connection: NatsConnection
+    secrets: Secrets
+    venues: Venues
+    later: contextlib.AsyncExitStack
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the venues are the simulator's."""
+        return self.slice.mode is Mode.SIMULATION
+
+    def key(self, secret: str, name: str, variable: str = "") -> str:
+        """One value of a secret; in Simulation none is read. Raises ``NotAuthorized``."""
+        return SIMULATED_KEY if self.simulated else self.secrets.value(secret, name, variable)
+
+
+@dataclass
+class Wired:
+    """A service with the parts the process itself uses."""
+
+    service: Service
+    clock: Clock
+    bus: Bus
+    close: Callable[[], Awaitable[None]] = field(repr=False)
+
+
+Builder = Callable[[Parts], Awaitable[Service]]
+
+
+async def wire(assignment: Assignment, piece: Slice, shared: Shared | None = None) -> Wired:
+    """Connect and build one service. Raises ``InvalidInput`` (a part this build lacks), ``NotAuthorized``, ``TryAgain``."""
+    async with contextlib.AsyncExitStack() as stack:
+        parts = await _connect(assignment, piece, shared, stack)
+        builder = BUILDERS.get(assignment.service)
+        if builder is None:
+            raise InvalidInput(f"there is no service {assignment.service!r}; there are: {', '.join(sorted(BUILDERS))}")
+        try:
+            service = await builder(parts)
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("tradingsystem."):
+                raise
+            raise InvalidInput(f"this build has no {error.name}: it cannot run {assignment.service}") from error
+        stack.pop_all()
+        return Wired(service, parts.clock, parts.bus, parts.later.aclose)
+    raise AssertionError("unreachable")
+
+
+async def _connect(assignment: Assignment, piece: Slice, shared: Shared | None, stack: contextlib.AsyncExitStack) -> Parts:
+    later = await stack.enter_async_context(contextlib.AsyncExitStack())
+    settings = NatsSettings(url=assignment.nats_url, system=piece.system, user=assignment.service, password=assignment.password())
+    remote = NatsBus(settings)
+    await remote.open()
+    later.push_async_callback(remote.close)
+    journal = NatsJournal(settings)
+    await journal.open()
+    later.push_async_callback(journal.close)
+    bus: Bus = remote if shared is None else SplitBus(shared.bus, remote)
+    tape: Tape = NatsTape(journal.connection) if shared is None else shared.tape
+    clock = await _clock(assignment, piece, bus, later)
+    return Parts(
+        assignment=assignment,
+        slice=piece,
+        clock=clock,
+        bus=bus,
+        journal=journal,
+        tape=tape,
+        connection=journal.connection,
+        secrets=Secrets(assignment.secrets_folder or local_folder(), mounted=assignment.secrets_mounted),
+        venues=venues_of(piece.mode, assignment.venues),
+        later=later,
+    )
+
+
+async def _clock(assignment: Assignment, piece: Slice, bus: Bus, later: contextlib.AsyncExitStack) -> Clock:
+    if piece.mode is not Mode.SIMULATION or assignment.service == "simulator":
+        return SystemClock()
+    clock = FollowerClock(piece.system)
+    await clock.attach(bus)
+    later.push_async_callback(clock.close)
+    if assignment.service in {"ingestion", "filter", "execution"}:
+        await clock.started()
+    return clock
+
+
+async def _ingestion(parts: Parts) -> Service:
+    from tradingsystem.ingestion.service import IngestionService
+
+    piece = cast(IngestionSlice, parts.slice)
+    cache = await _cache(parts, piece.cache)
+    history = _history(parts, piece, cache)
+    parts.later.push_async_callback(history.close)
+    return IngestionService(
+        system=piece.system,
+        spec=piece,
+        clock=parts.clock,
+        bus=parts.bus,
+        journal=parts.journal,
+        history=history,
+        sources=[_source(parts, source) for source in piece.sources],
+        cache=cache,
+    )
+
+
+async def _cache(parts: Parts, settings: CacheSettings) -> Cache:
+    if settings.type is CacheType.REDIS:
+        from tradingsystem.adapters.redis import RedisCache
+
+        password = parts.secrets.value(settings.secret_ref.name, "password") if settings.secret_ref.name and not parts.simulated else ""
+        redis = RedisCache(system=parts.slice.system, address=settings.address, database=settings.database, password=password)
+        parts.later.push_async_callback(redis.close)
+        await redis.open()
+        return redis
+    from tradingsystem.adapters.jetstream_cache import JetStreamCache
+
+    cache = JetStreamCache(parts.connection)
+    await cache.ensure()
+    return cache
+
+
+def _history(parts: Parts, piece: IngestionSlice, cache: Cache) -> PolygonHistory:
+    from tradingsystem.adapters.history import PolygonHistory, PolygonHistorySettings
+
+    source = next((source for source in piece.sources if source.type is SourceType.POLYGON), None)
+    if source is None:
+        raise InvalidInput("spec.sources: none is of type Polygon, and reference data (symbols, daily history) comes from there; add one")
+    lifetimes = piece.cache.ttl_seconds
+    settings = PolygonHistorySettings(
+        url=parts.venues.polygon_rest,
+        key=parts.key(source.secret_ref.name, "apiKey", "POLYGON_API_KEY"),
+        details_seconds=lifetimes.ticker_details,
+        aggregates_seconds=lifetimes.aggregates,
+        market_status_seconds=lifetimes.market_status,
+    )
+    return PolygonHistory(settings, cache)
+
+
+def _source(parts: Parts, source: SourceSettings) -> Source:
+    secret, channels = source.secret_ref.name, frozenset(channel.value for channel in channels_of(source))
+    match source.type:
+        case SourceType.POLYGON:
+            from tradingsystem.adapters.polygon.client import PolygonSettings, PolygonSource
+
+            key = parts.key(secret, "apiKey", "POLYGON_API_KEY")
+            return PolygonSource(
+                PolygonSettings(name=source.name, url=parts.venues.polygon_stream, key=key, channels=channels), parts.clock
+            )
+        case SourceType.ALPACA:
+            from tradingsystem.adapters.alpaca.data_client import AlpacaDataSettings, AlpacaDataSource
+
+            alpaca = AlpacaDataSettings(
+                name=source.name,
+                url=f"{parts.venues.alpaca_data_stream}/{source.feed.value.lower()}",
+                key=parts.key(secret, "apiKey", "ALPACA_API_KEY"),
+                secret=parts.key(secret, "apiSecret", "ALPACA_API_SECRET"),
+                channels=channels,
+            )
+            return AlpacaDataSource(alpaca, parts.clock)
+        case SourceType.UNUSUAL_WHALES:
+            from tradingsystem.adapters.unusual_whales.client import UnusualWhalesSettings, UnusualWhalesSource
+
+            key = parts.key(secret, "apiKey", "UNUSUAL_WHALES_API_KEY")
+            settings = UnusualWhalesSettings(name=source.name, url=parts.venues.unusual_whales, key=key, poll_seconds=source.poll_seconds)
+            return UnusualWhalesSource(settings, parts.clock)
+        case SourceType.CUSTOM:
+            return _own_source(parts, source)
+
+
+def _own_source(parts: Parts, source: SourceSettings) -> Source:
+    """A source that somebody registered: ``make(settings, clock, key)`` under the entry point group ``tradingsystem.sources``."""
+    from tradingsystem.adapters.own_sources import factory
+
+    key = parts.key(source.secret_ref.name, "apiKey") if source.secret_ref.name else ""
+    return factory(source.plugin)(source, parts.clock, key)
+
+
+async def _filter(parts: Parts) -> Service:
+    from tradingsystem.filter.service import FilterService
+    from tradingsystem.process.serving import in_process_serving
+
+    piece = cast(FilterSlice, parts.slice)
+    if piece.inference.runtime is not Runtime.IN_PROCESS:
+        raise InvalidInput(f"spec.inference.runtime: this build runs models in process only, not on {piece.inference.runtime.value}")
+
+    def load(version: int) -> Serving:
+        """The bundle of that version, 0: the one that may serve."""
+        return in_process_serving(piece, parts.assignment.models_folder, version)[0]
+
+    return FilterService(
+        system=piece.system,
+        spec=piece,
+        clock=parts.clock,
+        bus=parts.bus,
+        journal=parts.journal,
+        tape=parts.tape,
+        serving=load(0),
+        load=load,
+        folder=parts.assignment.state_folder,
+    )
+
+
+def _alpaca(
+    venues: Venues, secret: str, key: Callable[[str, str, str], str], now_ns: Callable[[], int], timeout_seconds: float
+) -> AlpacaBroker:
+    from tradingsystem.adapters.alpaca.broker import AlpacaBroker
+    from tradingsystem.adapters.alpaca.client import Credentials
+
+    credentials = Credentials(key(secret, "apiKey", "ALPACA_API_KEY"), key(secret, "apiSecret", "ALPACA_API_SECRET"))
+    return AlpacaBroker(venues.alpaca_trading, credentials, now_ns, timeout_seconds=timeout_seconds)
+
+
+async def _execution(parts: Parts) -> Service:
+    from tradingsystem.execution.courier import REQUEST_SECONDS
+    from tradingsystem.execution.service import ExecutionService
+    from tradingsystem.execution.writer import Owner
+
+    piece = cast(ExecutionSlice, parts.slice)
+    secret = piece.execution.broker.secret_ref.name
+    broker = _alpaca(parts.venues, secret, parts.key, parts.clock.now, REQUEST_SECONDS)
+    parts.later.push_async_callback(broker.close)
+    lease = NatsLease(parts.connection)
+    await lease.ensure()
+    place = parts.later.enter_context(occupied(parts.assignment.state_folder / "writer.lock"))
+    return ExecutionService(
+        system=piece.system,
+        spec=piece,
+        clock=parts.clock,
+        bus=parts.bus,
+        journal=parts.journal,
+        lease=lease,
+        broker=broker,
+        owner=Owner(secrets.token_hex(8), place),
+        peers=("ingestion", "filter", "execution"),
+        halt_file=_halt_file(parts),
+        folder=parts.assignment.state_folder,
+    )
+
+
+def _halt_file(parts: Parts) -> Callable[[], str | None]:
+    path = parts.assignment.halt_file
+    return HaltFile(path).reason if path is not None else lambda: None
+
+
+async def _watcher(parts: Parts) -> Service:
+    from tradingsystem.watcher.service import WatcherService
+
+    piece = cast(WatcherSlice, parts.slice)
+    secret = piece.broker.watcher_secret_ref.name or piece.broker.secret_ref.name
+    broker = _alpaca(parts.venues, secret, parts.key, time.time_ns, WATCHER_REQUEST_SECONDS)  # no clock that stops with the bus
+    parts.later.push_async_callback(broker.close)
+    return WatcherService(
+        system=piece.system,
+        silence_seconds=piece.watcher_silence_seconds,
+        clock=parts.clock,
+        bus=parts.bus,
+        broker=broker,
+        halt_file=_halt_file(parts),
+    )
+
+
+async def _models(parts: Parts) -> Service:
+    from tradingsystem.models.service import ModelsService
+    from tradingsystem.process.serving import choose_in
+
+    piece = cast(ModelsSlice, parts.slice)
+    folder, pinned = parts.assignment.models_folder, piece.live.models.pinned_version
+    return ModelsService(
+        system=piece.system, choose=lambda: choose_in(folder, pinned), clock=parts.clock, bus=parts.bus, journal=parts.journal
+    )
+
+
+async def _recorder(parts: Parts) -> Service:
+    from tradingsystem.recorder.service import RecorderService
+
+    directory = parts.assignment.run_folder / "recording"
+    directory.mkdir(parents=True, exist_ok=True)
+    return RecorderService(
+        system=parts.slice.system, directory=directory, clock=parts.clock, bus=parts.bus, journal=parts.journal, tape=parts.tape
+    )
+
+
+async def _monitor(parts: Parts) -> Service:
+    from tradingsystem.monitor.service import MonitorService
+
+    expected = tuple(name for name in BUILDERS if name != "simulator" or parts.simulated)
+    return MonitorService(system=parts.slice.system, expected=expected, clock=parts.clock, bus=parts.bus)
+
+
+async def _simulator(parts: Parts) -> Service:
+    from tradingsystem.process.playing import SimulatedPlayer, playable
+    from tradingsystem.process.simulated_time import PacedSimulator
+    from tradingsystem.simulator.server import SimulatorSettings
+    from tradingsystem.simulator.service import SimulatorService
+
+    piece, assignment = cast(SimulatorSlice, parts.slice), parts.assignment
+    simulation = piece.simulation
+    if simulation.edge_basis_points > EDGE_DECLARED_BASIS_POINTS:
+        raise InvalidInput(
+            f"spec.simulation.edgeBasisPoints: {simulation.edge_basis_points} is more than the simulator plants (0 to {EDGE_DECLARED_BASIS_POINTS})"
+        )
+    recorded = simulation.source is MarketSource.RECORDED
+    settings = SimulatorSettings(
+        seed=simulation.seed,
+        symbols=simulation.symbols,
+        speed=float(simulation.speed),
+        start_date=date.fromisoformat(simulation.start_date),
+        folder=str(assignment.data_folder or simulation.data) if recorded else "",
+        edge=simulation.edge_basis_points / EDGE_DECLARED_BASIS_POINTS,
+        port=int(assignment.venues.rsplit(":", 1)[1]),
+        capture_path=str(assignment.capture_file or ""),
+        capture_everything=assignment.capture_everything,
+        starting_cash=Decimal(piece.initial_capital),
+    )
+    simulator = playable(settings)
+    return PacedSimulator(system=piece.system, venues=SimulatorService(simulator), player=SimulatedPlayer(simulator), bus=parts.bus)
+
+
+BUILDERS: dict[str, Builder] = {
+    "monitor": _monitor,
+    "watcher": _watcher,
+    "recorder": _recorder,
+    "models": _models,
+    "filter": _filter,
+    "execution": _execution,
+    "ingestion": _ingestion,
+    "simulator": _simulator,
+}

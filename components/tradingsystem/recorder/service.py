@@ -1,0 +1,119 @@
+"""The recorder's shell: tape and journal to disk, in the background of everything, never in anybody's way.
+
+The journal is followed by sequence, so a restart leaves no gap. The tape is heard or lost: what was missed is fetched from the tape's short memory and
+written later, and readers put it in order again. What stays missing is counted; replaying a cut that needs it will say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from tradingsystem.domain.time import NS_PER_MILLISECOND
+from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal, Tape
+from tradingsystem.messages.batch import read_position
+from tradingsystem.messages.codec import Malformed
+from tradingsystem.messages.subjects import Subjects
+from tradingsystem.recorder.segments import Record, SegmentWriter, last_position
+from tradingsystem.recorder.sequence import TapeSequence
+from tradingsystem.telemetry import metrics
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS = 0.1
+KINDS = ("tape", "journal", "state")
+
+
+class RecorderService:
+    """Writes ``tape-*``, ``journal-*`` and ``state-*.arrows`` into one run's directory; states and beats are for the report, replay needs none."""
+
+    name = "recorder"
+
+    def __init__(self, *, system: str, directory: Path, clock: Clock, bus: Bus, journal: Journal, tape: Tape) -> None:
+        self._subjects = Subjects(system)
+        self._directory = directory
+        self._clock = clock
+        self._bus = bus
+        self._journal = journal
+        self._tape = tape
+        self._records: dict[str, list[Record]] = {kind: [] for kind in KINDS}
+        self._sequence = TapeSequence(*last_position(directory, "tape"))
+        self._recorded = dict.fromkeys(KINDS, 0)
+        self.progress_ns = 0
+
+    def detail(self) -> dict[str, float]:
+        """Counts for the beat."""
+        return {**self._recorded, "missing": len(self._sequence.missing)}
+
+    async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
+        """Record until told to stop; the last flush is durable."""
+        writers = {kind: SegmentWriter(self._directory, kind) for kind in KINDS}
+        _, journal_seq = last_position(self._directory, "journal")
+        heard = [
+            await self._bus.subscribe(self._subjects.tape, self._on_batch),
+            await self._bus.subscribe(self._subjects.state("*"), self._on_state),
+            await self._bus.subscribe(self._subjects.beat("*"), self._on_state),
+        ]
+        followed = await self._journal.follow(self._subjects.journal, journal_seq + 1, self._on_entry)
+        await self._fetch_missed()
+        ready()
+        try:
+            while not stop.is_set():
+                await self._pause(stop)
+                if self._sequence.missing:
+                    await self._fetch_missed()
+                self._flush(writers)
+        finally:
+            for subscription in heard:
+                await subscription.close()
+            await followed.close()
+            self._flush(writers)
+            for writer in writers.values():
+                writer.close()
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        try:
+            await asyncio.wait_for(stop.wait(), FLUSH_SECONDS)
+        except TimeoutError:
+            return
+
+    def _on_batch(self, delivery: Delivery) -> None:
+        self._take_batch(delivery.payload)
+
+    def _take_batch(self, payload: bytes) -> None:
+        try:
+            epoch, seq, sealed_at_ns = read_position(payload)
+        except Malformed as error:
+            metrics.bus_malformed.labels(kind="tape").inc()
+            log.warning("batch_malformed", reason=str(error))
+            return
+        if self._sequence.take(epoch, seq):
+            self._records["tape"].append(Record(epoch, seq, sealed_at_ns, self._subjects.tape, payload))
+            self.progress_ns = max(self.progress_ns, sealed_at_ns)
+
+    def _on_entry(self, entry: Entry) -> None:
+        self._records["journal"].append(Record(0, entry.seq, self._clock.now(), entry.subject, entry.payload))
+
+    def _on_state(self, delivery: Delivery) -> None:
+        self._records["state"].append(Record(0, 0, self._clock.now(), delivery.subject, delivery.payload))
+
+    async def _fetch_missed(self) -> None:
+        async for payload in self._tape.recent():
+            self._take_batch(payload)
+        lost = self._sequence.give_up()
+        if lost:
+            metrics.batch_gaps.inc(len(lost))
+            log.error("batches_lost", count=len(lost), first=lost[0], last=lost[-1])
+
+    def _flush(self, writers: dict[str, SegmentWriter]) -> None:
+        begun_ns = self._clock.monotonic()
+        for kind, records in self._records.items():
+            writers[kind].write(records)
+            self._recorded[kind] += len(records)
+            records.clear()
+        took_ns = self._clock.monotonic() - begun_ns
+        if took_ns > 500 * NS_PER_MILLISECOND:
+            log.warning("disk_slow", took_ms=took_ns // NS_PER_MILLISECOND)

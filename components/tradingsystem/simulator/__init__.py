@@ -1,0 +1,1 @@
+"""The venues' side: a market, an exchange and a broker on loopback. It imports no adapter and nothing of how we decide."""

@@ -1,0 +1,70 @@
+"""Where the models run and which version may serve. A version is chosen by promotion; a pin is the one-line rollback."""
+
+import enum
+from typing import Annotated
+
+from msgspec import Meta
+
+from tradingsystem.spec.section import Section, about
+
+
+class Runtime(enum.StrEnum):
+    """InProcess: onnxruntime inside the filter. Triton: a Triton server with TensorRT engines."""
+
+    IN_PROCESS = "InProcess"
+    TRITON = "Triton"
+
+
+class Precision(enum.StrEnum):
+    """Which graph of the bundle serves."""
+
+    INT8 = "Int8"
+    FLOAT32 = "Float32"
+
+
+class TritonPlacement(enum.StrEnum):
+    """SameNode pins the filter to Triton's node; AnyNode lets the hop cross the network."""
+
+    SAME_NODE = "SameNode"
+    ANY_NODE = "AnyNode"
+
+
+class Gpu(Section, frozen=True, kw_only=True):
+    """Which GPU is asked for; read only when runtime is Triton. One GPU per system, held by Triton."""
+
+    memory_mib_min: Annotated[
+        int,
+        Meta(ge=1_000, le=1_000_000),
+        about("Memory the GPU must have, MiB. 39,000: an A100 with 40 GB, the founding document's, reports a little less than 40,960."),
+    ] = 39_000
+    compute_capability: Annotated[
+        str,
+        Meta(max_length=5, pattern="^[0-9]{1,2}[.][0-9]$"),
+        about("Lowest compute capability. 8.0: Ampere, the A100's."),
+    ] = "8.0"
+
+
+class Inference(Section, frozen=True, kw_only=True):
+    """Runtime, precision and deadline of one inference."""
+
+    runtime: Annotated[Runtime, about("InProcess needs no GPU and no hop, so it is the default.")] = Runtime.IN_PROCESS
+    precision: Annotated[Precision, about("Int8: the founding document's; the bundle holds both.")] = Precision.INT8
+    placement: Annotated[TritonPlacement, about("Where the filter runs relative to Triton; read only when runtime is Triton.")] = (
+        TritonPlacement.SAME_NODE
+    )
+    deadline_milliseconds: Annotated[
+        int,
+        Meta(ge=1, le=1_000),
+        about("An answer later than this is a late cut and makes no signals. 10: the full sweep takes 2.1 at its 99th percentile."),
+    ] = 10
+    gpu: Annotated[Gpu, about("The GPU; read only when runtime is Triton.")] = Gpu()
+
+
+class Models(Section, frozen=True, kw_only=True):
+    """Which bundle serves."""
+
+    pinned_version: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000_000),
+        about("Bundle that must serve. 0: not pinned, promotion decides. Setting it to the previous number is the rollback."),
+    ] = 0

@@ -1,0 +1,1 @@
+"""The whole system at once: days that are run, recorded, replayed, reported and learned from."""

@@ -1,0 +1,205 @@
+"""A real control plane as processes of this machine: etcd and kube-apiserver, and when asked kube-controller-manager and kube-scheduler.
+
+Every process listens on 127.0.0.1 on a port of its own, so several clusters live side by side, and is killed by the kernel when the process that
+started it dies. Logs stay in `<folder>/log`; keys, sockets and data go when it stops. It has no node: pods stay Pending here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.cluster.api import Api
+from tests.cluster.build import API_SERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER, Program, path_of
+from tests.cluster.keys import Authority
+
+READY_WITHIN_SECONDS = 90.0
+STOP_WITHIN_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 0.2
+ATTEMPTS = 3  # a port that was free may be taken by the time a program binds it
+TAIL_CHARACTERS = 1_500
+SERVICE_ADDRESSES = "10.96.0.0/16"
+POD_ADDRESSES = "10.244.0.0/16"
+
+
+class NotStarted(Exception):
+    """A part did not come up; the text has the end of its log."""
+
+
+class PortTaken(NotStarted):
+    """Another process took the port between choosing and binding."""
+
+
+@dataclasses.dataclass
+class Part:
+    """One process and its log."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def end_of_log(self) -> str:
+        return self.log.read_text(errors="replace")[-TAIL_CHARACTERS:]
+
+
+class ControlPlane:
+    """Started by `with`; `kubeconfig` is the administrator's. `whole` adds controllers and scheduler."""
+
+    def __init__(self, folder: Path, *, whole: bool = False, say: Callable[[str], None] = lambda _text: None) -> None:
+        self.folder = folder.resolve()
+        self.kubeconfig = self.folder / "admin.conf"
+        self.parts: list[Part] = []
+        self._whole = whole
+        self._say = say
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Return when the API server says it is ready. Raises `NotStarted`, `BuildFailed`."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._start_once()
+            except PortTaken:
+                self.stop()
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return
+
+    def stop(self) -> None:
+        """End every process this object started, latest first, and remove all but the logs."""
+        for part in reversed(self.parts):
+            part.process.terminate()
+            try:
+                part.process.wait(STOP_WITHIN_SECONDS)
+            except subprocess.TimeoutExpired:
+                part.process.kill()
+                part.process.wait()
+        self.parts.clear()
+        for name in ("etcd", "keys"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.kubeconfig.unlink(missing_ok=True)
+
+    def _start_once(self) -> None:
+        (self.folder / "log").mkdir(parents=True, exist_ok=True)
+        keys = Authority(self.folder / "keys")
+        keys.server("server")
+        keys.client("admin", "admin", "system:masters")
+        keys.service_account_pair()
+        client, peer, secure = free_ports(3)
+        etcd_url = f"http://127.0.0.1:{client}"
+        keys.kubeconfig(self.kubeconfig, f"https://127.0.0.1:{secure}", "admin")
+        self._launch(ETCD, *self._etcd_flags(etcd_url, f"http://127.0.0.1:{peer}"))
+        self._wait("etcd", lambda: _answers(client, "/health"))
+        self._launch(API_SERVER, *self._api_server_flags(etcd_url, secure))
+        self._wait("kube-apiserver", self._api_ready)
+        if self._whole:
+            controllers, scheduler = free_ports(2)
+            self._launch(CONTROLLER_MANAGER, *self._controller_flags(controllers))
+            self._launch(SCHEDULER, "--kubeconfig", str(self.kubeconfig), "--bind-address", "127.0.0.1", "--secure-port", str(scheduler))
+            self._wait("controllers", self._default_account_exists)
+
+    def _etcd_flags(self, client: str, peer: str) -> tuple[str, ...]:
+        return (
+            *("--data-dir", str(self.folder / "etcd"), "--unsafe-no-fsync"),  # what it holds dies with the test
+            *("--listen-client-urls", client, "--advertise-client-urls", client),
+            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
+        )
+
+    def _api_server_flags(self, etcd: str, port: int) -> tuple[str, ...]:
+        keys = self.folder / "keys"
+        return (
+            *("--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", str(port)),
+            *("--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--service-cluster-ip-range", SERVICE_ADDRESSES),
+            *(
+                "--tls-cert-file",
+                f"{keys}/server.crt",
+                "--tls-private-key-file",
+                f"{keys}/server.key",
+                "--client-ca-file",
+                f"{keys}/ca.crt",
+            ),
+            *("--service-account-key-file", f"{keys}/service-account.pub"),
+            *("--service-account-signing-key-file", f"{keys}/service-account.key"),
+            *("--service-account-issuer", "https://kubernetes.default.svc", "--authorization-mode", "Node,RBAC"),
+            *("--allow-privileged", "--enable-admission-plugins", "NodeRestriction"),
+        )
+
+    def _controller_flags(self, port: int) -> tuple[str, ...]:
+        keys = self.folder / "keys"
+        return (
+            *("--kubeconfig", str(self.kubeconfig), "--bind-address", "127.0.0.1", "--secure-port", str(port)),
+            *("--service-account-private-key-file", f"{keys}/service-account.key", "--root-ca-file", f"{keys}/ca.crt"),
+            *("--use-service-account-credentials", "--allocate-node-cidrs", "--cluster-cidr", POD_ADDRESSES),
+            *("--cluster-signing-cert-file", f"{keys}/ca.crt", "--cluster-signing-key-file", f"{keys}/ca.key"),
+        )
+
+    def _launch(self, program: Program, *flags: str) -> None:
+        log = self.folder / "log" / f"{program.name}.log"
+        with log.open("wb") as output:
+            # setpriv asks the kernel to kill the program when this process dies, however it dies.
+            command = ["setpriv", "--pdeathsig", "KILL", str(path_of(program)), *flags]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=self.folder)
+        self.parts.append(Part(program.name, process, log))
+
+    def _wait(self, what: str, ready: Callable[[], bool]) -> None:
+        began = time.monotonic()
+        pause = threading.Event()
+        while not ready():
+            for part in self.parts:
+                if part.process.poll() is not None:
+                    kind = PortTaken if "address already in use" in part.end_of_log() else NotStarted
+                    raise kind(f"{part.name} ended with {part.process.returncode}; {part.log} ends:\n{part.end_of_log()}")
+            if time.monotonic() - began > READY_WITHIN_SECONDS:
+                raise NotStarted(f"{what} not ready after {READY_WITHIN_SECONDS:.0f} s; its log ends:\n{self.parts[-1].end_of_log()}")
+            pause.wait(LOOK_AGAIN_SECONDS)
+        self._say(f"{what}: ready after {time.monotonic() - began:.1f} s")
+
+    def _api_ready(self) -> bool:
+        return self._answer("/readyz") == 200
+
+    def _default_account_exists(self) -> bool:
+        return self._answer("/api/v1/namespaces/default/serviceaccounts/default") == 200
+
+    def _answer(self, path: str) -> int:
+        api = Api(self.kubeconfig)
+        with contextlib.closing(api), contextlib.suppress(OSError, http.client.HTTPException):
+            return api.ask("GET", path)[0]
+        return 0
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    return False
+
+
+def free_ports(count: int) -> Iterator[int]:
+    """Ports nobody listens on, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in sockets]
+    return iter(ports)

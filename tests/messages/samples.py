@@ -1,0 +1,95 @@
+"""One message of each kind that crosses a process, with every field set to something a mistake would change."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+from tradingsystem.domain.calendar import Session, session
+from tradingsystem.domain.control import (
+    Beat,
+    ClockTick,
+    Command,
+    CommandAnswer,
+    CommandKind,
+    ModelSwitched,
+    SessionOpened,
+    SourceState,
+    SpecApplied,
+    SpecSwitched,
+    SymbolFact,
+    SymbolTable,
+    TapeNote,
+)
+from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
+from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
+from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind, Mark, TradingState
+
+AT_NS = 1_772_462_400_123_456_789
+DAY: Session = session(datetime.date(2026, 3, 2))
+
+INTENT = OrderIntent(
+    client_order_id="momentum-1-AAPL",
+    symbol="BRK.B",
+    side=Side.BUY,
+    quantity=17,
+    purpose=Purpose.ENTRY,
+    order_class=OrderClass.BRACKET,
+    order_type=OrderType.LIMIT,
+    limit_price=Decimal("123.45"),
+    target_price=Decimal("124.07"),
+    stop_loss_price=Decimal("122.83"),
+    decided_at_ns=AT_NS,
+    cause="momentum.1.2.BRK.B",
+)
+
+ORDER = BrokerOrder(
+    order_id="61e69015-8549-4bfd-b9c3-01e75843f47d",
+    client_order_id=INTENT.client_order_id,
+    symbol="BRK.B",
+    side=Side.BUY,
+    quantity=17,
+    filled_quantity=5,
+    filled_average_price=Decimal("123.4449"),
+    state=OrderState.PARTIALLY_FILLED,
+    raw_status="partially_filled",
+    order_class=OrderClass.BRACKET,
+    order_type=OrderType.LIMIT,
+    limit_price=Decimal("123.45"),
+    submitted_at_ns=AT_NS,
+    updated_at_ns=AT_NS + 1,
+)
+
+SAMPLES: dict[str, tuple[Any, Any]] = {
+    "approved": (Approved(INTENT, "ab12", AT_NS, AT_NS + 5), Approved),
+    "beat": (Beat("filter", "7-abc", "0.1.0+abc", 1, "f00d", 3, "ready", AT_NS, {"rows": 1.5}), Beat),
+    "broker_order": (ORDER, BrokerOrder),
+    "clock_tick": (ClockTick(AT_NS, 60.0, running=True, finished=False), ClockTick),
+    "command": (Command(id="c1", kind=CommandKind.CLEAR_LATCH, name="ada", reason="checked", latch_id="l1"), Command),
+    "command_answer": (CommandAnswer(id="c1", accepted=False, reason="no such latch"), CommandAnswer),
+    "cuts": ([Cut(AT_NS, 1, 64, AT_NS, True, 3, "onnxruntime", CutOutcome.OK, Regime.BULL, 12, 1)], list[Cut]),
+    "intent": (INTENT, OrderIntent),
+    "latch": (
+        Latch(id="l1", kind=LatchKind.DAILY_LOSS, state=TradingState.REDUCING, reason="-501", set_by="execution", set_at_ns=AT_NS),
+        Latch,
+    ),
+    "latch_cleared": (LatchCleared(id="l1", name="ada", reason="checked", cleared_at_ns=AT_NS), LatchCleared),
+    "marks": ([Mark("BRK.B", AT_NS, 123.44, 123.46, 123.45, 110.0, None, True)], list[Mark]),
+    "model_switched": (ModelSwitched(4), TapeNote),
+    "order_update": (
+        OrderUpdate(event="partial_fill", at_ns=AT_NS, order=ORDER, execution_id="e1", price=Decimal("123.44"), quantity=5),
+        OrderUpdate,
+    ),
+    "session_opened": (SessionOpened(DAY, (0.1, 1.0)), TapeNote),
+    "signal": (
+        Signal(
+            "s", "momentum", AT_NS, 2, "BRK.B", AT_NS, AT_NS + 300, 0.6, 0.55, 0.9, 1.0, 1.1, None, Regime.BEAR, 3, (0.5, 0.6, 0.7), True
+        ),
+        Signal,
+    ),
+    "source_state": (SourceState("polygon", False, "silent"), TapeNote),
+    "spec_applied": (SpecApplied(generation=2, spec=b"{}"), SpecApplied),
+    "spec_switched": (SpecSwitched(2, b"{}"), TapeNote),
+    "symbol_table": (SymbolTable((SymbolFact("BRK.B", "CS", "XNYS", 400.5, 1e6, 0.02),)), TapeNote),
+}

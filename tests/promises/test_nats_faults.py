@@ -1,0 +1,266 @@
+"""What the real server and its client do to us, and what must not come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.promises.server import RunningServer
+from tests.promises.waiting import run, until
+from tradingsystem.adapters.nats import NatsBus
+from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
+from tradingsystem.domain.errors import NotAuthorized, OutcomeUnknown, RequestRefused, TryAgain
+from tradingsystem.interfaces import Entry
+from tradingsystem.messages.subjects import Subjects
+from tradingsystem.telemetry import metrics
+
+pytestmark = pytest.mark.nats
+
+SUBJECTS = Subjects("testing")
+FAST = {"heartbeat_seconds": 0.05}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    """A server of this test's own, since it is killed here."""
+    running = RunningServer(tmp_path / "nats")
+    running.start()
+    yield running
+    running.resume() if running.running else None
+    running.stop()
+
+
+def dropped(kind: str, reason: str) -> float:
+    """How many messages of a kind were counted as lost."""
+    return metrics.bus_dropped.labels(kind=kind, reason=reason)._value.get()  # type: ignore[no-any-return]
+
+
+def test_a_dead_read_loop_is_noticed_and_replaced(server: RunningServer) -> None:
+    """nats-py calls itself connected with a dead reader; the echo knows better, and every subscription hears again."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("ingestion", **FAST))
+        await bus.open()
+        heard: list[bytes] = []
+        await bus.subscribe(SUBJECTS.tape, lambda delivery: heard.append(delivery.payload))
+        client = bus.connection._client
+        assert client is not None
+
+        async def broken(_: bytes) -> None:
+            raise ValueError("the parser met something it does not know")
+
+        client._ps.parse = broken
+        bus.publish(SUBJECTS.tape, b"wakes the reader")
+        await until(lambda: bus.connection._client is not client and bus.connection.up)
+        assert heard == []
+        bus.publish(SUBJECTS.tape, b"again")
+        await until(lambda: heard)
+        assert heard == [b"again"]
+        await bus.close()
+
+    run(main())
+
+
+def test_nothing_leaves_late(server: RunningServer) -> None:
+    """While there is no server: messages are dropped and counted, appends refused; after the outage none of them appears."""
+
+    async def main() -> None:
+        bus, journal = NatsBus(server.as_user("execution", **FAST)), NatsJournal(server.as_user("execution", **FAST), bytes_max=1 << 28)
+        await bus.open()
+        await journal.open()
+        heard: list[bytes] = []
+        await bus.subscribe("want.testing.>", lambda delivery: heard.append(delivery.payload))
+        before = dropped("want", "disconnected")
+        server.kill()
+        await until(lambda: not bus.connection.up and not journal.connection.up)
+        bus.publish(SUBJECTS.held, b"stale")
+        with pytest.raises(TryAgain):
+            await journal.append(SUBJECTS.journal_intent("stale"), b"x", create=True)
+        assert dropped("want", "disconnected") == before + 1
+        server.launch()
+        await until(lambda: bus.connection.up and journal.connection.up)
+        bus.publish(SUBJECTS.held, b"fresh")
+        await until(lambda: heard)
+        assert heard == [b"fresh"]
+        assert [entry async for entry in journal.read(SUBJECTS.journal)] == []
+        await bus.close()
+        await journal.close()
+
+    run(main())
+
+
+def test_unawaited_entries_survive_a_killed_server_in_order_and_once(server: RunningServer) -> None:
+    """The server dies by SIGKILL twice in the middle of the stream: every entry arrives, once, in order, also at a follower that never looks away."""
+
+    async def main() -> None:
+        journal = NatsJournal(server.as_user("execution", **FAST), bytes_max=1 << 28)
+        await journal.open()
+        heard: list[Entry] = []
+        following = await journal.follow(SUBJECTS.journal_inbox, 1, heard.append)
+        for number in range(3000):
+            while True:
+                try:
+                    journal.append_later(SUBJECTS.journal_inbox, b"%d" % number)
+                    break
+                except TryAgain:
+                    await asyncio.sleep(0)
+            if number in (800, 1900):
+                await until(lambda: len(heard) > 100)
+                server.kill()
+                server.launch()
+            if number % 50 == 0:
+                await asyncio.sleep(0)
+        await journal.flush()
+        stored = [int(entry.payload) async for entry in journal.read(SUBJECTS.journal_inbox)]
+        assert stored == list(range(3000))
+        await until(lambda: len(heard) >= 3000)
+        assert [int(entry.payload) for entry in heard] == list(range(3000))
+        await following.close()
+        await journal.close()
+
+    run(main())
+
+
+def test_a_hanging_server_leaves_the_outcome_unknown(server: RunningServer) -> None:
+    """No answer is neither yes nor no: the append says that nobody knows, and a second create tells what became of the first."""
+
+    async def main() -> None:
+        journal = NatsJournal(server.as_user("execution", **FAST), bytes_max=1 << 28)
+        await journal.open()
+        subject = SUBJECTS.journal_intent("hanging")
+        server.pause()
+        with pytest.raises(OutcomeUnknown):
+            await journal.append(subject, b"x", create=True)
+        server.resume()
+        await until(lambda: journal.connection.up)
+        with contextlib.suppress(RequestRefused):
+            await journal.append(subject, b"x", create=True)
+        assert [entry.payload async for entry in journal.read(subject)] == [b"x"]
+        await journal.close()
+
+    run(main())
+
+
+def test_a_wiped_store_has_another_identity(server: RunningServer) -> None:
+    """Latches live in the journal: whoever meets a new store must be able to see that it is new. A restart alone changes nothing."""
+
+    async def identity() -> str:
+        journal = NatsJournal(server.as_user("execution"), bytes_max=1 << 28)
+        await journal.open()
+        found = await journal.identity()
+        await journal.close()
+        return found
+
+    first = run(identity())
+    server.kill()
+    server.start()
+    assert run(identity()) == first
+    server.stop()
+    shutil.rmtree(server.settings.folder / "data")
+    server.start()
+    assert run(identity()) != first
+
+
+def test_a_wrong_password_is_named_and_not_printed(server: RunningServer) -> None:
+    """The person is told which user was refused; what was tried stays out of the text."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("filter", password="not-the-password"))
+        with pytest.raises(NotAuthorized) as caught:
+            await bus.open(timeout_seconds=1.0)
+        assert "filter" in str(caught.value)
+        assert "not-the-password" not in str(caught.value)
+        assert "not-the-password" not in repr(bus.connection.settings)
+
+    run(main())
+
+
+def test_the_tape_is_remembered_and_bounded(server: RunningServer) -> None:
+    """A restarted filter finds the newest batches in their order; older ones than the memory holds are gone, not in the way."""
+
+    async def main() -> None:
+        journal = NatsJournal(server.as_user("filter"), bytes_max=1 << 28)
+        await journal.open()
+        tape = NatsTape(journal.connection, bytes_max=64 * 1024)
+        await tape.ensure()
+        bus = NatsBus(server.as_user("ingestion"))
+        await bus.open()
+        assert [payload async for payload in tape.recent()] == []
+        for number in range(100):
+            bus.publish(SUBJECTS.tape, b"%3d" % number + bytes(1000))
+        await bus.flush()
+        kept: list[int] = []
+        while not kept or kept[-1] != 99:  # the stream stores in its own time; what is heard live is not missing meanwhile
+            kept = [int(payload[:3]) async for payload in tape.recent()]
+        assert kept == list(range(kept[0], 100))
+        assert 40 < len(kept) < 66
+        await bus.close()
+        await journal.close()
+
+    run(main())
+
+
+def test_a_killed_server_s_tape_is_remembered_anew(server: RunningServer) -> None:
+    """Memory dies with the server: the stream is made again by whoever is connected, so reading it never fails and new batches are kept."""
+
+    async def main() -> None:
+        journal, bus = NatsJournal(server.as_user("filter", **FAST), bytes_max=1 << 28), NatsBus(server.as_user("ingestion", **FAST))
+        await journal.open()
+        await bus.open()
+        tape = NatsTape(journal.connection)
+        await tape.ensure()
+        server.kill()
+        await until(lambda: not bus.connection.up and not journal.connection.up)
+        server.launch()
+        await until(lambda: bus.connection.up and journal.connection.up)
+        kept: list[bytes] = []
+        while not kept:
+            bus.publish(SUBJECTS.tape, b"after")
+            await bus.flush()
+            kept = [payload async for payload in tape.recent()]
+        assert set(kept) == {b"after"}
+        other = NatsTape(journal.connection)
+        assert [payload async for payload in other.recent()][: len(kept)] == kept
+        await bus.close()
+        await journal.close()
+
+    run(main())
+
+
+def test_what_a_user_may_not_write_is_refused_at_once(server: RunningServer) -> None:
+    """A forbidden entry is not waited for: the server says nothing to such a publisher, so we do."""
+
+    async def main() -> None:
+        journal = NatsJournal(server.as_user("filter"), bytes_max=1 << 28)
+        await journal.open()
+        with pytest.raises(RequestRefused) as caught:
+            await journal.append(SUBJECTS.journal_latch, b"not mine")
+        assert caught.value.code == "forbidden"
+        await journal.close()
+
+    run(main())
+
+
+def test_a_busy_loop_is_not_deafness(server: RunningServer) -> None:
+    """A service that computed through ten heartbeats has not listened; taking that for a dead connection would cut it off just when it is behind."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("filter", **FAST))
+        await bus.open()
+        client = bus.connection._client
+        for _ in range(3):
+            end = time.monotonic() + 10 * 0.05
+            while time.monotonic() < end:
+                pass
+            heard_ns = bus.connection._heard_ns
+            await until(lambda before=heard_ns: bus.connection._heard_ns > before)  # type: ignore[misc]
+        assert bus.connection._client is client
+        await bus.close()
+
+    run(main())

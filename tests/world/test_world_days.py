@@ -1,0 +1,104 @@
+"""Seeded days of execution with faults: they hold, they repeat, they try enough, and they take no time but their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tradingsystem.domain.time import NS_PER_SECOND
+from tradingsystem.world.trial.day import play
+from tradingsystem.world.trial.many import Many, play_all
+from tradingsystem.world.trial.plan import CELLS, STEPS, Fault, Plan, Planned, Step, draw
+from tradingsystem.world.trial.virtual_time import MachineClock, Stalled, VirtualLoop, run
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_day_holds() -> None:
+    """One seeded day breaks no invariant and had more than one life."""
+    verdict = play(3)
+    assert verdict.violations == ()
+    assert verdict.lives > 1
+
+
+@pytest.mark.thorough
+def test_some_days_hold() -> None:
+    """Ten seeded days break no invariant, and each is a trial: decisions, positions and faults enough."""
+    many = Many(tuple(play_all(range(1, 11), 1)))
+    assert many.violations() == []
+    assert many.poor() == []
+    assert all(day.slowest_cover_seconds <= 3.001 for day in many.days)
+
+
+@pytest.mark.thorough
+def test_a_seed_is_a_story() -> None:
+    """The same seed gives the same story in another process, whatever its hash seed, and with execution's log between the lines or without."""
+    told = play(7, told=True)
+    program = "from tradingsystem.world.trial.day import play; print(play(7).digest)"
+    environment = os.environ | {"PYTHONHASHSEED": "12345"}
+    answer = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == told.digest
+    assert any("lease_taken" in line for line in told.story)
+
+
+def test_every_fault_has_its_steps() -> None:
+    """No fault is without a step, and a seed draws the same faults again, in the order of their arming."""
+    assert set(STEPS) == set(Fault)
+    assert {step for _, step in CELLS} == set(Step)
+    planned = draw(random.Random(3), 10.0, 100.0)
+    assert planned == draw(random.Random(3), 10.0, 100.0)
+    assert [one.armed_seconds for one in planned] == sorted(one.armed_seconds for one in planned)
+
+
+def test_a_fault_waits_for_its_moment_and_its_step() -> None:
+    """Armed faults strike once, at their own step, never before their time."""
+    plan = Plan([Planned(Fault.CRASH, Step.SENT, 5.0, 0.5)])
+    assert plan.strike(Step.SENT, 4.9) is None
+    assert plan.strike(Step.FILL, 6.0) is None
+    assert plan.strike(Step.SENT, 6.0) is not None
+    assert plan.strike(Step.SENT, 7.0) is None
+    assert plan.struck == [(Fault.CRASH, Step.SENT)]
+
+
+def test_time_jumps_to_the_next_timer() -> None:
+    """An hour costs nothing; timers come in their order; a clock that was set back stands still and then goes on."""
+
+    async def main(loop: VirtualLoop) -> list[str]:
+        heard: list[str] = []
+        clock = MachineClock(loop, 1_000)
+        loop.call_later(7.0, heard.append, "seven")
+        loop.call_later(3.0, heard.append, "three")
+        await clock.sleep_until(clock.now() + 3_600 * NS_PER_SECOND)
+        before = clock.now()
+        clock.wrong_by_ns = -10 * NS_PER_SECOND
+        assert clock.now() == before
+        await clock.sleep_until(before + NS_PER_SECOND)
+        heard.append(f"{loop.time():.0f}")
+        return heard
+
+    assert run(main) == ["three", "seven", "3611"]
+
+
+def test_a_day_that_cannot_go_on_says_so() -> None:
+    """Nothing ready and no timer: an error, not a wait for ever."""
+
+    async def main(_: VirtualLoop) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Stalled):
+        run(main)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_many_days_hold() -> None:
+    """A hundred and fifty seeded days break no invariant."""
+    many = Many(tuple(play_all(range(1, 151), 2)))
+    assert many.violations() == []
+    assert many.poor() == []
