@@ -15,11 +15,13 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import hypothesis.core
 import pytest
+import structlog
 
 from tests.cluster import build
 
@@ -123,6 +125,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if IN_CI and need.demanded_in_ci:
             pytest.fail(f"CI=true demands it: {reason}", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def logging_left_as_it_was() -> Iterator[None]:
+    """Logging that stays configured writes to the captured stream of a test that has ended, and breaks whichever test logs next."""
+    before = dict(structlog.get_config())
+    yield
+    if structlog.get_config() != before:
+        structlog.reset_defaults()
+        pytest.fail("this test left structlog configured: what it called must end with tradingsystem.telemetry.logs.close()")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -34,10 +34,10 @@ def bench(
     from tradingsystem.world.bench.main import ROWS, run  # compiled kernels: no other command should wait for them
     from tradingsystem.world.bench.table import rendered
 
-    logs.configure(service="bench", system="bench", level="warning")
     names = row or list(ROWS)
     if unknown := sorted(set(names) - set(ROWS)):
         raise InvalidInput(f"--row {', '.join(unknown)}: there is no such row; choose from {', '.join(ROWS)}")
+    logs.configure(service="bench", system="bench", level="warning")
     columns = (BarColumn(20), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(names))
@@ -45,7 +45,10 @@ def bench(
         def told(name: str, doing: str) -> None:
             progress.update(task, description=f"{name}: {doing}")
 
-        found = run(names, seconds, told, lambda _: progress.advance(task))
+        try:
+            found = run(names, seconds, told, lambda _: progress.advance(task))
+        finally:
+            logs.close()
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_FILES

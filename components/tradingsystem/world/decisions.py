@@ -214,13 +214,14 @@ class _Reader:
         _, found.system, kind, *_ = record.subject.split(".")
         match kind:
             case "cut":
-                for cut in decode(record.payload, list[Cut]):
+                cuts: list[Cut] = decode(record.payload, list[Cut])
+                for cut in cuts:
                     found.cuts[cut.epoch, cut.last_seq] = cut
             case "signal":
-                signal = decode(record.payload, Signal)
+                signal: Signal = decode(record.payload, Signal)
                 found.signals[signal.id] = signal
             case "intent":
-                intent = decode(record.payload, OrderIntent)
+                intent: OrderIntent = decode(record.payload, OrderIntent)
                 found.intents[intent.client_order_id] = intent
                 found.intent_seqs[intent.client_order_id] = record.seq
             case "inbox":

@@ -49,7 +49,8 @@ def _cuts_until(folder: Path, subject: str, wanted: Cut) -> list[Cut]:
     for record in journal_of(folder):
         if record.subject != subject:
             continue
-        for cut in decode(record.payload, list[Cut]):
+        cuts: list[Cut] = decode(record.payload, list[Cut])
+        for cut in cuts:
             found.append(cut)
             if (cut.epoch, cut.last_seq) == (wanted.epoch, wanted.last_seq):
                 return found
