@@ -23,7 +23,7 @@ unexport VIRTUAL_ENV
 # Programs that write committed files: the schema, and everything named generate_*.py. `make check` runs them and compares.
 GENERATORS = components/tradingsystem/spec/schema.py $(shell git ls-files --cached --others --exclude-standard '*generate_*.py')
 
-.PHONY: help venv demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down models generate lock clean
+.PHONY: help venv demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down tools models generate lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -79,6 +79,9 @@ cluster: venv  ## a real Kubernetes control plane on this machine, built at firs
 
 cluster-down: venv  ## end it; its logs stay
 	@$(BIN)/python -m tests.cluster.run down
+
+tools: venv  ## helm, kubeconform and actionlint, built from Go modules: what the tests of charts and workflows ask for
+	@$(BIN)/python -m tests.cluster.run tools
 
 models: venv  ## bundle 1 again, from its seeded recipe
 	@$(BIN)/python -m tradingsystem.world.recipe

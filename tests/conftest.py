@@ -37,7 +37,7 @@ class Need:
     remedy: str
     demanded_in_ci: bool = True
     mounts: bool = False  # the program must be allowed to mount file systems
-    built: bool = False  # the programs are built here, by tests/cluster, and lie in its cache
+    built: tuple[build.Program, ...] = ()  # built here, by tests/cluster, and lying in its cache
 
     def path(self) -> str | None:
         """Where the first program found lies: beside this interpreter, else on PATH."""
@@ -48,7 +48,9 @@ class Need:
 NEEDS = {
     "nats": Need(("nats-server",), "it is installed with the project: make venv"),
     "redis": Need(("redis-server",), "on Debian and Ubuntu: apt-get install redis-server"),
-    "cluster": Need(("etcd", "kube-apiserver"), "make cluster", built=True),
+    "cluster": Need(("etcd", "kube-apiserver"), "make cluster", built=build.API_PROGRAMS),
+    "charts": Need(("helm", "kubeconform"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
+    "workflows": Need(("actionlint",), build.TOOLS_COMMAND, built=build.WORKFLOW_PROGRAMS),
     "tmpfs": Need(("mount",), "run as root, outside a sandbox", demanded_in_ci=False, mounts=True),
 }
 MAY_MOUNT_BIT = 21  # CAP_SYS_ADMIN
@@ -81,7 +83,7 @@ def absence(marker: str) -> str | None:
     """Why tests with this marker cannot run here, or None when they can."""
     need = NEEDS[marker]
     if need.built:
-        return build.missing()
+        return build.missing(need.built, need.remedy)
     if need.path() is None:
         return f"no {' or '.join(need.programs)} here; {need.remedy}"
     if need.mounts and not may_mount():
@@ -140,6 +142,8 @@ def logging_left_as_it_was() -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "tmpfs: fills a file system of its own")
     config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server, built by `make cluster`")
+    config.addinivalue_line("markers", f"charts: needs helm and kubeconform, built by `{build.TOOLS_COMMAND}`")
+    config.addinivalue_line("markers", f"workflows: needs actionlint, built by `{build.TOOLS_COMMAND}`")
     hypothesis.settings.register_profile("here", print_blob=True, deadline=None)
     hypothesis.settings.register_profile("ci", print_blob=True, deadline=None, derandomize=True, database=None)
     hypothesis.settings.load_profile("ci" if IN_CI else "here")

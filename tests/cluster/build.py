@@ -1,4 +1,4 @@
-"""Builds the programs of a Kubernetes control plane from Go modules, so that a real API server runs where no image can be pulled.
+"""Builds programs from Go modules: a Kubernetes control plane, so that a real API server runs where no image can be pulled, and helm's like.
 
 The go.mod and go.sum files under `modules/` are the pins: `-mod=readonly` refuses to build anything else. What is built lies in
 `~/.cache/tradingsystem/cluster/<module>-<key>/`, the key being the hash of those two files and of the Go release, so a changed pin never meets an
@@ -42,9 +42,15 @@ ETCD = Program("etcd", "etcd", "go.etcd.io/etcd/server/v3")
 API_SERVER = Program("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver")
 CONTROLLER_MANAGER = Program("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager")
 SCHEDULER = Program("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler")
+HELM = Program("helm", "helm", "helm.sh/helm/v4/cmd/helm")
+KUBECONFORM = Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
+ACTIONLINT = Program("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
 
 API_PROGRAMS = (ETCD, API_SERVER)
 CONTROL_PLANE_PROGRAMS = (*API_PROGRAMS, CONTROLLER_MANAGER, SCHEDULER)
+CHART_PROGRAMS = (HELM, KUBECONFORM)
+WORKFLOW_PROGRAMS = (ACTIONLINT,)
+TOOLS_COMMAND = "make tools"
 
 
 def cache() -> Path:
@@ -68,20 +74,22 @@ def place(program: Program, release: str) -> Path:
     return cache() / f"{program.module}-{digest.hexdigest()[:16]}" / program.name
 
 
-def missing(programs: tuple[Program, ...] = API_PROGRAMS) -> str | None:
+def missing(programs: tuple[Program, ...] = API_PROGRAMS, remedy: str = "make cluster") -> str | None:
     """Why these programs cannot be started here, or None when all are built."""
     release = go_release()
     if not release:
-        return "no Go on PATH, with which the API server is built; install Go 1.26 or later, then: make cluster"
+        return f"no Go on PATH, with which {', '.join(each.name for each in programs)} are built; install Go 1.26 or later, then: {remedy}"
     absent = [program.name for program in programs if not place(program, release).exists()]
-    return f"not built yet: {', '.join(absent)}; build and start with: make cluster" if absent else None
+    return f"not built yet: {', '.join(absent)}; build with: {remedy}" if absent else None
 
 
 def path_of(program: Program) -> Path:
     """The built program; `BuildFailed` when it is not there."""
     found = place(program, go_release())
     if not found.exists():
-        raise BuildFailed(f"{program.name} is not built; run: make cluster")
+        raise BuildFailed(
+            f"{program.name} is not built; run: {TOOLS_COMMAND if program in (*CHART_PROGRAMS, *WORKFLOW_PROGRAMS) else 'make cluster'}"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""One entry for a real cluster on this machine: `python -m tests.cluster.run up|down|status|build`, or `make cluster` and `make cluster-down`.
+"""One entry for a real cluster on this machine: `python -m tests.cluster.run up|down|status|build|tools`, or `make cluster` and `make cluster-down`.
 
 `up` builds what is absent, starts a process that holds the cluster, and prints the kubeconfig; `down` ends that process and with it everything it
 started. Where Docker answers and kind is installed, kind is used and brings a node; else the control plane is built from Go modules and has none. It
@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from tests.cluster.build import API_PROGRAMS, CONTROL_PLANE_PROGRAMS, BuildFailed, build, cache
+from tests.cluster.build import API_PROGRAMS, CHART_PROGRAMS, CONTROL_PLANE_PROGRAMS, WORKFLOW_PROGRAMS, BuildFailed, build, cache
 from tests.cluster.control_plane import ControlPlane, NotStarted
 
 BEGAN = time.monotonic()
@@ -139,7 +139,7 @@ def _is_zombie(pid: int) -> bool:
 def main(arguments: list[str]) -> int:
     """Exit 0 when done, 1 when not, with what to do."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.run", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("command", choices=["up", "down", "status", "build", "hold"])
+    parser.add_argument("command", choices=["up", "down", "status", "build", "tools", "hold"])
     parser.add_argument("--folder", type=Path, default=cache() / "run", help="where kubeconfig, keys, data and logs lie")
     parser.add_argument("--api-only", action="store_true", help="etcd and kube-apiserver alone: enough for the resource itself")
     parser.add_argument("--from-source", action="store_true", help="build from Go modules even where kind could be used")
@@ -152,6 +152,8 @@ def main(arguments: list[str]) -> int:
             down(folder)
         elif given.command == "build":
             build(CONTROL_PLANE_PROGRAMS if whole else API_PROGRAMS, say)
+        elif given.command == "tools":
+            build((*CHART_PROGRAMS, *WORKFLOW_PROGRAMS), say)
         elif given.command == "hold":
             hold(folder, whole=whole)
         else:
