@@ -38,6 +38,7 @@ LIVE: list[dict[str, Any]] = [
     {"spec.risk.dailyLossMax": 300},
     {"spec.trading.state": "Halted"},
     {"spec.simulation.speed": 60},
+    {"spec.models.pinnedVersion": 3},
     {"spec.components.filter.resources.requests.cpu": "2"},
 ]
 
@@ -50,7 +51,6 @@ def test_limits_and_wish_need_no_restart(running: RunningSystem, changes: dict[s
 
 FIXED: list[dict[str, Any]] = [
     {"spec.sizing.kellyFractionPercent": 20},
-    {"spec.models.pinnedVersion": 3},
     {"spec.execution.stopLossBasisPoints": 40},
     {"spec.execution.initialCapital": 60_000},
     {"spec.execution.watcherSilenceSeconds": 7},

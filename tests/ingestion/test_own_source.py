@@ -11,6 +11,7 @@ import pytest
 
 from tests.adapters.listening import DAY, SessionClock
 from tests.ingestion.test_service import serving
+from tradingsystem.adapters import entry_points as announcing
 from tradingsystem.adapters import own_sources
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.rows import RowKind
@@ -34,7 +35,7 @@ def announced(monkeypatch: pytest.MonkeyPatch) -> None:
         EntryPoint("broken", "own_source:absent", own_sources.GROUP),
         EntryPoint("number", "own_source:__doc__", own_sources.GROUP),
     ]
-    monkeypatch.setattr(own_sources, "entry_points", lambda **wanted: points if wanted == {"group": own_sources.GROUP} else [])
+    monkeypatch.setattr(announcing, "entry_points", lambda **wanted: points if wanted == {"group": own_sources.GROUP} else [])
 
 
 def test_the_example_is_short() -> None:

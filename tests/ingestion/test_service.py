@@ -132,6 +132,7 @@ async def serving(
     service = IngestionService(
         system="test",
         spec=spec(*specs),
+        chosen=None,
         clock=clock,
         bus=bus,
         journal=journal,

@@ -7,9 +7,8 @@ A package announces ``[project.entry-points."tradingsystem.sources"] my_feed = "
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
-from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.adapters.entry_points import announced
 from tradingsystem.interfaces import Clock, Source
 from tradingsystem.spec.sources import Source as SourceSpec
 
@@ -21,15 +20,4 @@ SourceFactory = Callable[[SourceSpec, Clock, str], Source]
 
 def factory(plugin: str) -> SourceFactory:
     """The factory an installed package announces under that name. Raises ``InvalidInput`` with the names there are."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if plugin not in found:
-        known = ", ".join(sorted(found)) or "none are installed"
-        raise InvalidInput(f"spec.sources.plugin: {plugin!r} is not an entry point of the group {GROUP}; known: {known}")
-    try:
-        loaded = found[plugin].load()
-    except (ImportError, AttributeError) as error:
-        raise InvalidInput(f"spec.sources.plugin: {plugin!r} points to {found[plugin].value!r}, which cannot be loaded: {error}") from error
-    if not callable(loaded):
-        raise InvalidInput(f"spec.sources.plugin: {plugin!r} points to {found[plugin].value!r}, which is not a function")
-    build: SourceFactory = loaded
-    return build
+    return announced(GROUP, plugin, "spec.sources.plugin")

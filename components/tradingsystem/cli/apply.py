@@ -1,4 +1,4 @@
-"""``tradingsystem apply FILE``: limits and wishes of a running system, changed without restarting anything.
+"""``tradingsystem apply FILE``: limits, wishes and the pinned model of a running system, changed without restarting anything.
 
 It refuses a document with any mistake and a change of anything that needs a restart; then it says which generation of settings stays in force.
 """
@@ -18,7 +18,7 @@ import typer
 
 from tradingsystem.cli.person import connect
 from tradingsystem.cli.reading import read_system
-from tradingsystem.domain.control import Beat, SpecApplied
+from tradingsystem.domain.control import Beat, ModelsState, SpecApplied
 from tradingsystem.domain.errors import InvalidInput, TradingSystemError, TryAgain
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.permissions import PERSON
@@ -54,7 +54,8 @@ def apply(
     file: Annotated[Path, typer.Argument(help="The resource, YAML or JSON.", metavar="FILE")],
     system: Annotated[str | None, typer.Argument(help="The system; FILE's name unless given.", metavar="[NAME]")] = None,
 ) -> None:
-    """Apply FILE's `risk` and `trading` to the running system, without a restart. Returns when execution has taken them over, with their generation.
+    """Apply FILE's `risk`, `trading` and `models.pinnedVersion` to the running system, without a restart. Returns when execution and models have taken
+    them over, with their generation.
 
     A change of anything else is refused by name; nothing is applied then.
     """
@@ -70,13 +71,18 @@ def apply(
         )
     for advice in warnings(wanted):
         typer.echo(f"note: {advice}", err=True)
-    generation = asyncio.run(_apply(running, wanted))
-    typer.echo(f"{running.system}: generation {generation} is in force (trading.state {wanted.spec.trading.state.value})")
+    generation, models = asyncio.run(_apply(running, wanted))
+    typer.echo(
+        f"{running.system}: generation {generation} is in force (trading.state {wanted.spec.trading.state.value}, model {models.serving})"
+    )
+    if models.pinned and models.serving != models.pinned:
+        why = models.refused.get(str(models.pinned), "it gives no reason")
+        raise InvalidInput(f"spec.models.pinnedVersion: {models.pinned} may not serve, and version {models.serving} goes on serving: {why}")
 
 
 def restarting_changes(running: RunningSystem, wanted: TradingSystem) -> list[str]:
     """Fields in which the document differs from what the services were started with, beside those that are applied while running. The speed of a
-    simulation is what ``up`` was told. The pinned model counts: no service of this build takes it over while it runs."""
+    simulation is what ``up`` was told."""
     found: set[str] = set()
     for workload in plan(wanted, Placement(running.placement)).workloads:
         path = Path(running.run_folder) / "slices" / f"{workload.name}.json"
@@ -85,7 +91,7 @@ def restarting_changes(running: RunningSystem, wanted: TradingSystem) -> list[st
         before, after = msgspec.json.decode(path.read_bytes()), msgspec.json.decode(workload.slice_json())
         for one in (before, after):
             one.get("simulation", {}).pop("speed", None)
-            one.setdefault("models", one.pop(LIVE, {}).get("models"))
+            one.pop(LIVE, None)
         found.update(_place(field) for field in differences(before, after))
     return sorted(found)
 
@@ -141,6 +147,33 @@ async def _generations(bus: Bus, system: str) -> AsyncIterator[asyncio.Queue[int
         await subscription.close()
 
 
+@contextlib.asynccontextmanager
+async def _models(bus: Bus, system: str) -> AsyncIterator[asyncio.Queue[ModelsState]]:
+    """Everything the models service says of itself."""
+    heard: asyncio.Queue[ModelsState] = asyncio.Queue()
+
+    def on_state(delivery: Delivery) -> None:
+        with contextlib.suppress(Malformed):
+            heard.put_nowait(decode(delivery.payload, ModelsState))
+
+    subscription = await bus.subscribe(Subjects(system).state("models"), on_state)
+    try:
+        yield heard
+    finally:
+        await subscription.close()
+
+
+async def _models_at(heard: asyncio.Queue[ModelsState], generation: int) -> ModelsState:
+    """The models service's word once it has looked at that generation. Raises ``TryAgain``."""
+    try:
+        async with asyncio.timeout(ACKNOWLEDGED_SECONDS):
+            while (state := await heard.get()).generation < generation:
+                continue
+            return state
+    except TimeoutError as error:
+        raise TryAgain("models has not said which version serves") from error
+
+
 async def _until(heard: asyncio.Queue[int], least: int, seconds: float) -> int:
     """The first generation of at least that number. Raises ``TryAgain`` with the last one that was heard."""
     last = -1
@@ -162,8 +195,8 @@ def _generation(entry: Entry) -> int:
     return applied.generation
 
 
-async def _apply(running: RunningSystem, wanted: TradingSystem) -> int:
-    """Journal the settings as the next generation and wait until execution has taken them over. Raises ``TryAgain``."""
+async def _apply(running: RunningSystem, wanted: TradingSystem) -> tuple[int, ModelsState]:
+    """Journal the settings as the next generation and wait until execution and models have taken them over. Raises ``TryAgain``."""
     from tradingsystem.process.wiring import connected_journal  # the client loads slowly
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -172,6 +205,7 @@ async def _apply(running: RunningSystem, wanted: TradingSystem) -> int:
     async with (
         connect(running) as bus,
         _generations(bus, running.system) as heard,
+        _models(bus, running.system) as models,
         connected_journal(running.nats_url, running.system, PERSON, password, HEARD_SECONDS) as journal,
     ):
         in_force = await _until(heard, 0, HEARD_SECONDS)
@@ -183,6 +217,6 @@ async def _apply(running: RunningSystem, wanted: TradingSystem) -> int:
                 f"somebody else applied settings in the same moment, and theirs are generation {generation}; look, then apply again"
             )
         try:
-            return await _until(heard, generation, ACKNOWLEDGED_SECONDS)
+            return await _until(heard, generation, ACKNOWLEDGED_SECONDS), await _models_at(models, generation)
         except TryAgain as error:
-            raise TryAgain(f"generation {generation} is in the journal, execution has not taken it over yet: {error}") from error
+            raise TryAgain(f"generation {generation} is in the journal, and not everybody has taken it over yet: {error}") from error

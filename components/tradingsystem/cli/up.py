@@ -36,4 +36,4 @@ def up(
     system = read_system(file, speed=speed)
     for advice in warnings(system):
         typer.echo(f"note: {advice}", err=True)
-    raise typer.Exit(start(system, one_process=one_process, until_end=until_end, capture_all=capture_all, models=models))
+    raise typer.Exit(start(system, file, one_process=one_process, until_end=until_end, capture_all=capture_all, models=models))

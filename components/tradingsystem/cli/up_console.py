@@ -14,17 +14,25 @@ from tradingsystem.process.one_process import OneProcess
 from tradingsystem.process.runner import loop_factory
 from tradingsystem.process.state import state_folder
 from tradingsystem.process.supervisor import Supervisor
+from tradingsystem.process.symbols_file import symbols_file_of
 from tradingsystem.spec import Placement, TradingSystem, plan
 
 _STYLES = {"ready": "green", "ended": "red", "restarting": "yellow", "waiting": "yellow", "stopped": "dim"}
 
 
-def start(system: TradingSystem, *, one_process: bool, until_end: bool, capture_all: bool, models: Path | None) -> int:
-    """Run it until its end; the exit status. Raises ``InvalidInput`` or ``NotAuthorized`` for what keeps it from starting."""
+def start(system: TradingSystem, file: Path, *, one_process: bool, until_end: bool, capture_all: bool, models: Path | None) -> int:
+    """Run what ``file`` describes until its end; the exit status. Raises ``InvalidInput`` or ``NotAuthorized`` for what keeps it from starting."""
     planned = plan(system, Placement.ONE_PROCESS if one_process else Placement.PROCESSES, build=build_digest())
     state = state_folder(planned.system)
     with state.lock():
-        run = LocalRun(plan=planned, state=state, folder=state.new_run(), models_folder=models, capture_everything=capture_all)
+        run = LocalRun(
+            plan=planned,
+            state=state,
+            folder=state.new_run(),
+            models_folder=models,
+            symbols_file=symbols_file_of(system.spec.universe, file),
+            capture_everything=capture_all,
+        )
         console = Console(stderr=False, highlight=False)
         console.print(f"{planned.system}: mode {planned.mode.value}, {len(run.services)} services, run folder {run.folder}", soft_wrap=True)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -42,6 +42,16 @@ class ModelSwitched(msgspec.Struct, frozen=True, tag=True):
     version: int
 
 
+class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the models service says of itself: which version serves, which one is pinned (0: none) by the settings of which generation, and why
+    others may not serve, by version."""
+
+    serving: int
+    pinned: int
+    generation: int
+    refused: dict[str, str]
+
+
 class SpecSwitched(msgspec.Struct, frozen=True, tag=True):
     """From this batch on the live settings of that generation apply to the filter; ``spec`` is the slice as JSON."""
 

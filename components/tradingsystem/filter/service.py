@@ -84,6 +84,7 @@ class FilterService:
         self._signals = 0
         self._late = 0
         self._sweep_us = 0.0
+        self._bytes_told = (0, 0)
         self._refused_models: set[int] = set()
         self.progress_ns = 0
 
@@ -294,6 +295,10 @@ class FilterService:
     def _count(self, swept: stepping.Swept) -> None:
         for stage in Stage:
             metrics.funnel.labels(stage=stage.name.lower()).inc(int(swept.counts[stage]))
+        statistics = self.state.statistics
+        metrics.filter_bytes.labels(how="moved").inc(statistics.bytes_moved - self._bytes_told[0])
+        metrics.filter_bytes.labels(how="copied").inc(statistics.bytes_copied - self._bytes_told[1])
+        self._bytes_told = (statistics.bytes_moved, statistics.bytes_copied)
         metrics.candidates.set(int(swept.counts[Stage.PASSED]))
         metrics.warm.set(int(swept.entries))
         for regime in Regime:

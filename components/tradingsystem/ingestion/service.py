@@ -39,7 +39,6 @@ from tradingsystem.messages.batch import encode_batch
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.spec.slices import IngestionSlice
-from tradingsystem.spec.universe import Selection
 from tradingsystem.telemetry import metrics
 
 log = structlog.get_logger()
@@ -53,7 +52,8 @@ RETRY_SECONDS = (1.0, 60.0)
 
 
 class IngestionService:
-    """Market data in order. ``history`` and ``cache`` are asked at the start of an epoch, ``journal`` for what switches the filter."""
+    """Market data in order. ``chosen`` restricts the universe (None: all that is listed); ``history`` and ``cache`` are asked at the start of an epoch,
+    ``journal`` for what switches the filter."""
 
     name = "ingestion"
 
@@ -62,6 +62,7 @@ class IngestionService:
         *,
         system: str,
         spec: IngestionSlice,
+        chosen: frozenset[str] | None,
         clock: Clock,
         bus: Bus,
         journal: Journal,
@@ -71,6 +72,7 @@ class IngestionService:
     ) -> None:
         self._subjects = Subjects(system)
         self._spec = spec
+        self._chosen = chosen
         self._clock = clock
         self._bus = bus
         self._journal = journal
@@ -232,12 +234,7 @@ class IngestionService:
         return fresh
 
     def _covers(self, table: SymbolTable) -> bool:
-        chosen = self._chosen()
-        return chosen is None or chosen <= {fact.symbol for fact in table.facts}
-
-    def _chosen(self) -> frozenset[str] | None:
-        universe = self._spec.universe
-        return None if universe.selection is Selection.ALL else frozenset(universe.symbols)
+        return self._chosen is None or self._chosen <= {fact.symbol for fact in table.facts}
 
     async def _load_until(self, session: Session, stop: asyncio.Event) -> tuple[SymbolTable, SessionOpened] | None:
         wait_seconds = RETRY_SECONDS[0]
@@ -255,7 +252,7 @@ class IngestionService:
     async def _load(self, session: Session) -> tuple[SymbolTable, SessionOpened]:
         listed: tuple[SymbolFact, ...] = await self._history.symbols()
         past = calendar.previous_sessions(session.day, HISTORY_SESSIONS)
-        table = build_table(listed, await self._history.daily(past), self._chosen(), self._spec.universe.symbols_max)
+        table = build_table(listed, await self._history.daily(past), self._chosen, self._spec.universe.symbols_max)
         told = await self._history.session(session.day)
         if told is not None and told.close_ns != session.close_ns:
             log.error("calendars_differ", ours=session.close_ns, venue=told.close_ns, day=str(session.day))

@@ -39,6 +39,7 @@ class Assignment:
     capture_file: Path | None = None
     capture_everything: bool = False
     data_folder: Path | None = None
+    symbols_file: Path | None = None
     halt_file: Path | None = None
 
     def arguments(self) -> list[str]:

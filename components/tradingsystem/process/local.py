@@ -39,6 +39,7 @@ class LocalRun:
     folder: Path
     models_folder: Path | None = None
     data_folder: Path | None = None
+    symbols_file: Path | None = None
     nats_sync_always: bool = True
     capture_everything: bool = False
 
@@ -106,6 +107,7 @@ class LocalRun:
             secrets_folder=local_folder(),
             models_folder=self.models_folder,
             data_folder=self.data_folder,
+            symbols_file=self.symbols_file if workload.service == "ingestion" else None,
             halt_file=self.state.halt_file,
             venues=self.venues,
             log_file=self.log_file("system" if one_process else workload.name),

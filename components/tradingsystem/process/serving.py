@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tradingsystem
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.features.catalogue import schema_hash
-from tradingsystem.models.store import Choice, choose
+from tradingsystem.models.store import Choice, NoBundle, choose
 from tradingsystem.spec.inference import Precision
 from tradingsystem.spec.slices import FilterSlice
 
@@ -42,16 +42,22 @@ def shipped_key() -> bytes:
 
 
 def in_process_serving(spec: FilterSlice, folder: Path | None, version: int = 0) -> tuple[Serving, Callable[[F32], Scores]]:
-    """The bundle that serves that filter - the given version, else the pinned one, else the newest - and its scores at once, for where nothing waits.
+    """The bundle that serves that filter - exactly the given version, else the pinned one, else the newest - with the members that vote, and its scores
+    at once, for where nothing waits.
 
     Raises ``NoBundle`` or ``InvalidInput``.
     """
     from tradingsystem.adapters.onnxruntime import OnnxRuntimeInference
+    from tradingsystem.adapters.own_members import voting
     from tradingsystem.filter.deciding import Serving
 
-    bundle = choose_in(folder, version or spec.live.models.pinned_version).bundle
-    inference = OnnxRuntimeInference(bundle, int8=spec.inference.precision is Precision.INT8)
-    return Serving(inference, bundle.manifest), inference.score
+    choice = choose_in(folder, version or spec.live.models.pinned_version)
+    manifest = choice.bundle.manifest
+    if version and manifest.version != version:
+        raise NoBundle(f"version {version} may not serve: {choice.refused[version]}")
+    graph = OnnxRuntimeInference(choice.bundle, int8=spec.inference.precision is Precision.INT8)
+    inference = voting(graph, manifest.members, spec.ensemble.members)
+    return Serving(inference, manifest), inference.score
 
 
 def score_graph(graph: bytes, features: F32) -> Scores:

@@ -28,6 +28,7 @@ from tradingsystem.process.nats_server import NatsServerSettings
 from tradingsystem.process.place import occupied
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.secrets import Secrets, local_folder
+from tradingsystem.process.symbols_file import chosen_symbols
 from tradingsystem.process.venues import SIMULATED_KEY, Venues, venues_of
 from tradingsystem.spec import Mode, Slice
 from tradingsystem.spec.inference import Runtime
@@ -259,6 +260,7 @@ async def _ingestion(parts: Parts) -> Service:
     parts.later.push_async_callback(history.close)
     return IngestionService(
         system=piece.system,
+        chosen=chosen_symbols(piece.universe, parts.assignment.symbols_file),
         spec=piece,
         clock=parts.clock,
         bus=parts.bus,
@@ -350,7 +352,7 @@ async def _filter(parts: Parts) -> Service:
         raise InvalidInput(f"spec.inference.runtime: this build runs models in process only, not on {piece.inference.runtime.value}")
 
     def load(version: int) -> Serving:
-        """The bundle of that version, 0: the one that may serve."""
+        """Exactly the bundle of that version, 0: the one that may serve."""
         return in_process_serving(piece, parts.assignment.models_folder, version)[0]
 
     return FilterService(
@@ -430,9 +432,13 @@ async def _models(parts: Parts) -> Service:
     from tradingsystem.process.serving import choose_in
 
     piece = cast(ModelsSlice, parts.slice)
-    folder, pinned = parts.assignment.models_folder, piece.live.models.pinned_version
     return ModelsService(
-        system=piece.system, choose=lambda: choose_in(folder, pinned), clock=parts.clock, bus=parts.bus, journal=parts.journal
+        system=piece.system,
+        pinned=piece.live.models.pinned_version,
+        choose=lambda pinned: choose_in(parts.assignment.models_folder, pinned),
+        clock=parts.clock,
+        bus=parts.bus,
+        journal=parts.journal,
     )
 
 

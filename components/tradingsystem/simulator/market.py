@@ -236,6 +236,12 @@ class GeneratedMarket:
         return _bridge(generator, session, day, symbol, volatility, count)
 
 
+def warm_up(date: datetime.date) -> None:
+    """Compile what a second of the market needs, on two symbols: later no clock and no socket may stand still for it. Seconds once, then nothing."""
+    market = GeneratedMarket(MarketSettings(seed=0, date=date, symbols=2))
+    market.advance(market.session.first_ns + SECOND_NS)
+
+
 def _bridge(generator: np.random.Generator, session: Session, day: DayBars, symbol: int, volatility: float, count: int) -> MinuteBars:
     walk = np.concatenate([[0.0], np.cumsum(generator.standard_normal(count))]) * volatility / math.sqrt(count)
     place = np.linspace(0.0, 1.0, count + 1)

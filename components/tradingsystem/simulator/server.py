@@ -32,7 +32,7 @@ from tradingsystem.simulator.exchange import Exchange, ExchangeSettings
 from tradingsystem.simulator.faults import Faults, Scenario
 from tradingsystem.simulator.feed import Feed, Slice
 from tradingsystem.simulator.ledger import Ledger
-from tradingsystem.simulator.market import GeneratedMarket, MarketSettings
+from tradingsystem.simulator.market import GeneratedMarket, MarketSettings, warm_up
 from tradingsystem.simulator.market_memory import MarketMemory
 from tradingsystem.simulator.pacer import Pacer
 from tradingsystem.simulator.player import Player
@@ -249,6 +249,7 @@ def make_feed(settings: SimulatorSettings) -> Feed:
     """The generated market, or the recorded day of `folder`. Raises ValueError with what is wrong."""
     if settings.folder:
         return Player(Path(settings.folder), settings.start_date)
+    warm_up(settings.start_date)
     return GeneratedMarket(MarketSettings(settings.seed, settings.start_date, settings.symbols, settings.edge))
 
 

@@ -69,6 +69,7 @@ CUTS = Name("cuts_total", "Cuts", ("outcome",))
 CUT_TIME = Name("cut_seconds", "From the first queued batch to the cut's last word")
 SWEEP_TIME = Name("sweep_seconds", "One full sweep over the universe")
 FUNNEL = Name("funnel_rows_total", "Rows stopped at each stage of the filter", ("stage",))
+FILTER_BYTES = Name("filter_bytes_total", "Bytes of rows read where the message lay, and bytes written anew", ("how",))
 CANDIDATES = Name("candidates", "Symbols that pass the rules now")
 SIGNALS = Name("signals_total", "Signals", ("kind",))
 REGIME = Name("regime", "1 for the regime the market is in, 0 for the others", ("regime",))
@@ -78,6 +79,7 @@ WARM = Name("warm", "1 once the filter's windows are filled and entries are poss
 INFERENCE_TIME = Name("inference_seconds", "One call of the model", ("runtime",))
 INFERENCE_ROWS = Name("inference_rows", "Rows of one call", ("runtime",))
 INFERENCE_OUTCOMES = Name("inference_total", "Calls of the model", ("runtime", "outcome"))
+MEMBER_FAILURES = Name("member_failures_total", "Calls of an own member of the ensemble that gave no vote", ("member",))
 MODEL_VERSION = Name("model_version", "Version of the bundle that serves", ("role",))
 
 # Trading.

@@ -73,25 +73,32 @@ def batches_of(directory: Path) -> dict[tuple[int, int], bytes]:
     return {(record.epoch, record.seq): record.payload for record in read_records(directory, "tape")}
 
 
+Scorer = Callable[[filter_step.Swept], Scores]
+
+
 def replay_filter(
     system: str,
     spec: FilterSlice,
-    serving: Serving,
-    score: Callable[[filter_step.Swept], Scores],
+    load: Callable[[int], tuple[Serving, Scorer]],
     journal: Iterable[Record],
     batches: dict[tuple[int, int], bytes],
 ) -> Half:
-    """Make every recorded cut again and compare it and its signals with the record. Raises ``MissingBatches``."""
+    """Make every recorded cut again, with the model version that made it, and compare it and its signals with the record. Raises ``MissingBatches``,
+    and what ``load`` raises for a version that is gone."""
     subjects = Subjects(system)
     recorded_cuts: list[Cut] = []
     for record in journal:
         if record.subject == subjects.journal_cut:
             recorded_cuts += decode(record.payload, list[Cut])
     recorded_signals = iter([record.payload for record in journal if record.subject == subjects.journal_signal])
+    serving, score = load(recorded_cuts[0].model if recorded_cuts else 0)
     state, decider = filter_step.create(spec), Decider(spec, serving)
     half, digest = Half("filter"), hashlib.sha256()
     for cut in recorded_cuts:
         swept = filter_step.step(state, list(_batches(cut, batches)), full=cut.full)
+        if cut.model != decider.serving.manifest.version:
+            serving, score = load(cut.model)
+            decider.switch(serving)
         scores = score(swept) if cut.outcome in (CutOutcome.OK, CutOutcome.FALLBACK) else None
         again, signals = decider.decide(state, swept, scores, cut.outcome)
         half.entries += 1

@@ -14,11 +14,13 @@ import msgspec
 
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.rows import F32
+from tradingsystem.filter.deciding import Serving
 from tradingsystem.filter.step import Swept
 from tradingsystem.interfaces import Scores
+from tradingsystem.models.store import NoBundle
 from tradingsystem.process.serving import in_process_serving
 from tradingsystem.spec.slices import FilterSlice
-from tradingsystem.world.replay import Half, Replayed, batches_of, journal_of, replay_execution, replay_filter
+from tradingsystem.world.replay import Half, Replayed, Scorer, batches_of, journal_of, replay_execution, replay_filter
 
 PAUSE_SECONDS_MAX = 0.0005
 
@@ -60,10 +62,15 @@ def run_halves(plan: Plan) -> Replayed:
 def replay_filter_half(plan: Plan) -> Half:
     """The filter's half of a recorded run."""
     spec = plan.filter_slice()
-    serving, score = in_process_serving(spec, plan.models)
-    return replay_filter(
-        spec.system, spec, serving, _Paused(score, plan.delay_seed), journal_of(plan.recording), batches_of(plan.recording)
-    )
+
+    def load(version: int) -> tuple[Serving, Scorer]:
+        try:
+            serving, score = in_process_serving(spec, plan.models, version)
+        except NoBundle as error:
+            raise InvalidInput(f"the recording was made with another model than there is here: {error}; say where with --models") from error
+        return serving, _Paused(score, plan.delay_seed)
+
+    return replay_filter(spec.system, spec, load, journal_of(plan.recording), batches_of(plan.recording))
 
 
 def replay_execution_half(plan: Plan) -> Half:

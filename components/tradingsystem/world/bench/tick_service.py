@@ -93,6 +93,7 @@ async def built(name: str, place: Place, clock: RunningClock, shared: tuple[Bus,
             yield IngestionService(
                 system=measured.SYSTEM,
                 spec=desk.ingestion_settings(),
+                chosen=None,
                 clock=clock,
                 bus=bus,
                 journal=journal,

@@ -1,0 +1,120 @@
+"""The pin is a live setting: it is taken over while everything runs, survives a restart, and a version that cannot serve changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from tests.models.test_store import PUBLIC, SCHEMA, store
+from tests.promises.waiting import until
+from tests.spec.documents import system
+from tradingsystem.adapters.clocks import SystemClock
+from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal
+from tradingsystem.domain.control import ModelsState, ModelSwitched, SpecApplied
+from tradingsystem.interfaces import Delivery
+from tradingsystem.messages.codec import decode, encode
+from tradingsystem.messages.subjects import Subjects
+from tradingsystem.models.service import ModelsService
+from tradingsystem.models.store import choose
+from tradingsystem.spec.hashing import canonical_json
+from tradingsystem.spec.slices import live_settings
+
+__all__ = ["store"]
+
+SUBJECTS = Subjects("momentum")
+
+
+class Life:
+    """One models service over a journal that outlives it."""
+
+    def __init__(self, folder: Path, journal: InProcessJournal) -> None:
+        self.bus, self.journal = InProcessBus(), journal
+        self.states: list[ModelsState] = []
+        self.service = ModelsService(
+            system="momentum",
+            pinned=0,
+            choose=lambda pinned: choose(folder, PUBLIC, SCHEMA, pinned or None),
+            clock=SystemClock(),
+            bus=self.bus,
+            journal=journal,
+        )
+
+    def hear(self, delivery: Delivery) -> None:
+        self.states.append(decode(delivery.payload, ModelsState))
+
+    async def pin(self, version: int, generation: int) -> ModelsState:
+        """Apply settings that pin that version; what the service says once it has looked at them."""
+        live = live_settings(system({"spec.models.pinnedVersion": version}))
+        await self.journal.append(SUBJECTS.journal_spec, encode(SpecApplied(generation=generation, spec=canonical_json(live))))
+        await until(lambda: bool(self.states) and self.states[-1].generation >= generation)
+        return self.states[-1]
+
+    async def switches(self) -> list[int]:
+        return [decode(entry.payload, ModelSwitched).version async for entry in self.journal.read(SUBJECTS.journal_model)]
+
+
+@contextlib.asynccontextmanager
+async def alive(folder: Path, journal: InProcessJournal) -> AsyncIterator[Life]:
+    life = Life(folder, journal)
+    ready, stop = asyncio.Event(), asyncio.Event()
+    await life.bus.subscribe(SUBJECTS.state("models"), life.hear)
+    task = asyncio.create_task(life.service.run(ready.set, stop))
+    try:
+        await asyncio.wait_for(ready.wait(), 5)
+        yield life
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 5)
+
+
+def test_a_pin_is_taken_over_while_running_and_taken_back(store: Path) -> None:
+    """The one-line rollback needs no restart: each change is one entry in the journal, and settings that leave the pin alone are none."""
+
+    async def scenario() -> None:
+        async with alive(store, InProcessJournal("momentum")) as life:
+            assert (await life.pin(1, generation=1)).serving == 1
+            assert (await life.pin(1, generation=2)).generation == 2
+            assert (await life.pin(0, generation=3)).serving == 3
+            assert await life.switches() == [3, 1, 3]
+            assert life.service.live_generation == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_pin_that_cannot_serve_leaves_what_serves(store: Path) -> None:
+    """A damaged version and one that is not there are refused with their reasons; nothing is switched, not even to the newest."""
+
+    async def scenario() -> None:
+        (store / "2" / "golden.npz").write_bytes(b"garbage")
+        async with alive(store, InProcessJournal("momentum")) as life:
+            await life.pin(1, generation=1)
+            for generation, version, why in ((2, 2, "golden.npz"), (3, 9, "No such file")):
+                said = await life.pin(version, generation)
+                assert (said.serving, said.pinned) == (1, version)
+                assert why in said.refused[str(version)]
+            assert await life.switches() == [3, 1]
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_keeps_the_pin_and_not_the_one_it_was_started_with(store: Path) -> None:
+    """The newest settings in the journal speak, whatever the slice on disk says; unreadable and older ones do not."""
+
+    async def scenario() -> None:
+        journal = InProcessJournal("momentum")
+        async with alive(store, journal) as life:
+            await life.pin(1, generation=5)
+        stale = live_settings(system({"spec.models.pinnedVersion": 2}))
+        await journal.append(SUBJECTS.journal_spec, encode(SpecApplied(generation=4, spec=canonical_json(stale))))
+        await journal.append(SUBJECTS.journal_spec, b"\xc1 no settings")
+        await journal.append(SUBJECTS.journal_spec, encode(SpecApplied(generation=6, spec=msgspec.json.encode({"risk": 1}))))
+        async with alive(store, journal) as life:
+            await until(lambda: bool(life.states))
+            assert life.states[-1].serving == 1
+            assert await life.switches() == [3, 1, 1]
+
+    asyncio.run(scenario())
