@@ -9,15 +9,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
 from tradingsystem.domain.rows import RowKind, Rows, empty
-from tradingsystem.domain.time import from_datetime
+from tradingsystem.domain.time import NS_PER_MILLISECOND, from_datetime
 
 _OSI = re.compile(r"^[A-Z.]{1,6}\d{6}([CP])\d{8}$")
+CHANNEL = "flow-alerts"
 DAILY_RESERVE = 0.02  # of the daily cap, kept for restarts
 EXHAUSTED_SECONDS = 600.0
 
@@ -112,6 +113,83 @@ def _is_call(row: Row) -> bool:
     if found is None:
         raise ValueError("neither_call_nor_put")
     return found[1] == "C"
+
+
+class SocketRow(msgspec.Struct, frozen=True):
+    """An alert as the socket spells it: numbers for text, other names, and contracts where REST has dollars."""
+
+    ticker: str
+    end_time: float
+    total_premium: str | float
+    option_chain: str
+    total_size: str | float = 0.0
+    ask_vol: str | float = 0.0
+    bid_vol: str | float = 0.0
+    rule_name: str = ""
+    id: str | None = None
+
+
+class _Acknowledgement(msgspec.Struct, frozen=True):
+    status: str
+    response: dict[str, object] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of the socket: its alerts, whether it confirms the channel, or why the channel is refused."""
+
+    alerts: list[Alert]
+    joined: bool = False
+    refusal: str = ""
+    malformed: dict[str, int] = field(default_factory=dict)
+
+
+def parse_frame(payload: bytes) -> Frame:
+    """``[channel, payload]``. Frames of other channels are nothing."""
+    try:
+        channel, body = msgspec.json.decode(payload, type=tuple[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Frame([], malformed={"not_a_frame": 1})
+    try:
+        told = msgspec.json.decode(body, type=_Acknowledgement)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _alert_frame(channel, body)
+    if told.status == "ok":
+        return Frame([], joined=channel == CHANNEL)
+    return Frame([], refusal=str(told.response.get("reason", "it gives no reason"))[:100])
+
+
+def _alert_frame(channel: str, body: msgspec.Raw) -> Frame:
+    if channel != CHANNEL:
+        return Frame([])
+    try:
+        return Frame([_socket_alert(msgspec.json.decode(body, type=SocketRow))])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Frame([], malformed={"bad_field": 1})
+    except ValueError as error:
+        return Frame([], malformed={str(error): 1})
+
+
+def _socket_alert(row: SocketRow) -> Alert:
+    """Raises ``ValueError`` whose text is the reason's label. The sides' premiums follow from their contracts."""
+    found = _OSI.match(row.option_chain)
+    if found is None:
+        raise ValueError("neither_call_nor_put")
+    premium, size = _number(row.total_premium), _number(row.total_size)
+    asked, bid = _number(row.ask_vol), _number(row.bid_vol)
+    if not math.isfinite(row.end_time) or row.end_time <= 0:
+        raise ValueError("bad_time")
+    per_contract = premium / size if size > 0 else 0.0
+    return Alert(
+        key=row.id or f"{row.rule_name}|{row.option_chain}|{row.end_time:.0f}",
+        ticker=row.ticker,
+        created_ns=int(row.end_time) * NS_PER_MILLISECOND,
+        premium=premium,
+        ask_side_premium=asked * per_contract,
+        bid_side_premium=bid * per_contract,
+        size=size,
+        is_call=found[1] == "C",
+    )
 
 
 def to_rows(alerts: Sequence[tuple[int, Alert]], received_ns: int) -> Rows:
