@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 from tradingsystem.adapters.nats import NatsSettings
+from tradingsystem.process.connecting import server_settings
 from tradingsystem.process.nats_server import NatsServerSettings, free_port, program, write_configuration
-from tradingsystem.process.wiring import server_settings
 
 
 class RunningServer:

@@ -28,7 +28,7 @@ def cache_stream(system: str) -> str:
     return f"KV_cache_{system}"
 
 
-def cache_config(system: str) -> dict[str, Any]:
+def cache_config(system: str, bytes_max: int = BYTES_MAX) -> dict[str, Any]:
     """The bucket: one value per key, the oldest out first when it is full, each with a life of its own."""
     return {
         "name": cache_stream(system),
@@ -37,7 +37,7 @@ def cache_config(system: str) -> dict[str, Any]:
         "retention": "limits",
         "discard": "old",
         "max_msgs_per_subject": 1,
-        "max_bytes": BYTES_MAX,
+        "max_bytes": bytes_max,
         "allow_direct": True,
         "allow_msg_ttl": True,
         "allow_rollup_hdrs": True,
@@ -48,14 +48,15 @@ def cache_config(system: str) -> dict[str, Any]:
 class JetStreamCache:
     """``interfaces.Cache``. The value carries its own end too, because the server's clock counts whole seconds."""
 
-    def __init__(self, connection: NatsConnection) -> None:
+    def __init__(self, connection: NatsConnection, *, bytes_max: int = BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
         self._connection = connection
         self._system = connection.settings.system
         self._stream = cache_stream(self._system)
 
     async def ensure(self) -> None:
         """Make sure that the bucket exists. Raises ``TryAgain``."""
-        await ensure_stream(self._connection, cache_config(self._system))
+        await ensure_stream(self._connection, cache_config(self._system, self._bytes_max))
 
     def _subject(self, key: str) -> str:
         """The key as one subject token, whatever stands in it."""

@@ -197,7 +197,7 @@ def _generation(entry: Entry) -> int:
 
 async def _apply(running: RunningSystem, wanted: TradingSystem) -> tuple[int, ModelsState]:
     """Journal the settings as the next generation and wait until execution and models have taken them over. Raises ``TryAgain``."""
-    from tradingsystem.process.wiring import connected_journal  # the client loads slowly
+    from tradingsystem.process.connecting import connected_journal  # the client loads slowly
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     subject = Subjects(running.system).journal_spec

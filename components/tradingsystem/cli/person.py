@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def connect(running: RunningSystem) -> AsyncIterator[Bus]:
     """A bus to that system. Raises ``TryAgain`` when its server does not answer."""
-    from tradingsystem.process.wiring import connected  # the client loads slowly: first it must be known that something runs
+    from tradingsystem.process.connecting import connected  # the client loads slowly: first it must be known that something runs
 
     password = read_password(Path(running.person_password_file))
     async with connected(running.nats_url, running.system, PERSON, password, timeout_seconds=3.0) as bus:

@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 
 from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.messages.server import VOLUME_BYTES
 from tradingsystem.process.private_files import read_password
 from tradingsystem.spec import SLICE_OF, Slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One service and its surroundings. ``venues``: the simulator's address, empty outside Simulation; ``run_folder``: recordings of this run."""
+    """One service and its surroundings. ``venues``: the simulator's address, empty outside Simulation; ``run_folder``: recordings of this run;
+    ``journal_volume_bytes``: what the message server's volume holds, for whoever finds its streams missing and makes them."""
 
     service: str
     slice_file: Path
@@ -41,6 +43,7 @@ class Assignment:
     data_folder: Path | None = None
     symbols_file: Path | None = None
     halt_file: Path | None = None
+    journal_volume_bytes: int = VOLUME_BYTES
 
     def arguments(self) -> list[str]:
         """As the command line of its process."""

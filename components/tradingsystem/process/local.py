@@ -11,14 +11,13 @@ from tradingsystem.domain.errors import NotAuthorized
 from tradingsystem.interfaces import Bus
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.process.assignment import Assignment
+from tradingsystem.process.connecting import connected
 from tradingsystem.process.nats_server import NatsServerSettings, refuse_taken
 from tradingsystem.process.private_files import read_password, write_private
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.state import RunningSystem, StateFolder
-from tradingsystem.process.wiring import connected
 from tradingsystem.spec import Mode, Placement, Plan, Workload, WorkloadKind
-
-_UNITS = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+from tradingsystem.spec.quantities import bytes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class LocalRun:
             system=self.plan.system,
             folder=self.lasting.nats,
             port=workload.port("client"),
-            journal_bytes_max=int(size[:-2]) * _UNITS[size[-2:]],
+            volume_bytes=bytes_of(size),
             sync_always=self.nats_sync_always,
         )
 
@@ -112,6 +111,7 @@ class LocalRun:
             venues=self.venues,
             log_file=self.log_file("system" if one_process else workload.name),
             capture_file=self.folder / "wire.jsonl" if workload.service == "simulator" else None,
+            journal_volume_bytes=nats.volume_bytes,
             capture_everything=self.capture_everything and workload.service == "simulator",
         )
 

@@ -21,9 +21,9 @@ from tradingsystem.adapters.polygon.parse import FrameParser
 from tradingsystem.domain.rows import F32, Rows
 from tradingsystem.execution.writer import Owner
 from tradingsystem.interfaces import Bus, Clock, Journal, Lease, Scores, Source, Tape
+from tradingsystem.process.connecting import prepare_server, server_settings
 from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, free_port
 from tradingsystem.process.venues import SIMULATED_KEY
-from tradingsystem.process.wiring import prepare_server, server_settings
 
 SYSTEM = "bench"
 SYMBOLS = 2_000
@@ -111,7 +111,7 @@ async def durable_journal(folder: Path) -> AsyncIterator[Journal]:
 
 
 def _server(folder: Path, port: int) -> NatsServerSettings:
-    return NatsServerSettings(system=SYSTEM, folder=folder, port=port, journal_bytes_max=JOURNAL_BYTES)
+    return NatsServerSettings(system=SYSTEM, folder=folder, port=port, volume_bytes=2 * JOURNAL_BYTES)
 
 
 def graph_runner(graph: bytes) -> Callable[[F32], Scores]:

@@ -17,10 +17,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.messages.permissions import Permissions, permissions
+from tradingsystem.messages.permissions import permissions
+from tradingsystem.messages.server import USERS_FILE, VOLUME_BYTES, StoreSizes, configuration, users
 from tradingsystem.process.death import die_with_parent
 from tradingsystem.process.private_files import read_password, write_private
 
@@ -38,9 +37,13 @@ class NatsServerSettings:
     system: str
     folder: Path
     port: int
-    journal_bytes_max: int = 10 * 1024**3
-    tape_bytes_max: int = 256 * 1024**2
+    volume_bytes: int = VOLUME_BYTES
     sync_always: bool = True
+
+    @property
+    def sizes(self) -> StoreSizes:
+        """How the volume is shared."""
+        return StoreSizes.on_volume(self.volume_bytes)
 
     @property
     def url(self) -> str:
@@ -87,36 +90,19 @@ def write_configuration(settings: NatsServerSettings) -> Path:
     """Write the server's configuration with a password per user; passwords that exist are kept. Returns the configuration's path."""
     for folder in (settings.folder, settings.folder / "passwords", settings.folder / "data"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    users = [_user(settings, row) for row in permissions(settings.system)]
-    configuration = {
-        "server_name": f"{settings.system}-nats",
-        "listen": f"127.0.0.1:{settings.port}",
-        "max_payload": 8 * 1024 * 1024,
-        "max_pending": 256 * 1024 * 1024,
-        "write_deadline": "10s",
-        "lame_duck_duration": "30s",
-        "lame_duck_grace_period": "10s",
-        "jetstream": {
-            "store_dir": str(settings.folder / "data"),
-            "max_memory_store": settings.tape_bytes_max + 64 * 1024 * 1024,
-            "max_file_store": settings.journal_bytes_max + 1024**3,
-            "sync_interval": "always" if settings.sync_always else "2m",
-        },
-        # The newer acknowledgement subjects deafen clients that read fixed positions.
-        "feature_flags": {"js_ack_fc_v2": False},
-        "authorization": {"users": users},
-    }
+    passwords = {row.user: _password(settings.password_file(row.user)) for row in permissions(settings.system)}
+    write_private(settings.folder / USERS_FILE, users(settings.system, passwords))
     path = settings.folder / "nats.conf"
-    write_private(path, msgspec.json.format(msgspec.json.encode(configuration), indent=2))
+    listen, store = f"127.0.0.1:{settings.port}", str(settings.folder / "data")
+    text = configuration(settings.system, listen=listen, store_folder=store, sizes=settings.sizes, sync_always=settings.sync_always)
+    write_private(path, text)
     return path
 
 
-def _user(settings: NatsServerSettings, row: Permissions) -> dict[str, object]:
-    path = settings.password_file(row.user)
+def _password(path: Path) -> str:
     if not path.exists():
         write_private(path, secrets.token_urlsafe(24).encode())
-    allowed = {"publish": {"allow": list(row.publish)}, "subscribe": {"allow": list(row.subscribe)}}
-    return {"user": row.user, "password": read_password(path), "permissions": allowed}
+    return read_password(path)
 
 
 class NatsServer:

@@ -14,11 +14,11 @@ from tradingsystem.domain.control import Beat
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.process.connecting import prepare_server
 from tradingsystem.process.lifecycle import Phase
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import NatsServer
 from tradingsystem.process.runner import Runner
-from tradingsystem.process.wiring import prepare_server
 from tradingsystem.telemetry import logs, tracing
 
 FINISHED_DETAIL = "finished"

@@ -26,9 +26,10 @@ from tradingsystem.messages.schema import SCHEMA_VERSION
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process import collection
 from tradingsystem.process.assignment import Assignment
+from tradingsystem.process.connecting import Shared
 from tradingsystem.process.health import HealthServer
 from tradingsystem.process.lifecycle import Lifecycle, Phase, Service
-from tradingsystem.process.wiring import Shared, Wired, wire
+from tradingsystem.process.wiring import Wired, wire
 from tradingsystem.spec import Slice
 from tradingsystem.telemetry import logs, metrics, tracing
 

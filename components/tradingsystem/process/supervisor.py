@@ -24,11 +24,11 @@ from tradingsystem.domain.trading import TradingStatus
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.process.connecting import prepare_server
 from tradingsystem.process.death import die_with_parent
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import NatsServer
 from tradingsystem.process.runner import EXIT_INPUT, EXIT_OK, EXIT_UNAUTHORIZED
-from tradingsystem.process.wiring import prepare_server
 from tradingsystem.spec import Workload
 
 PAUSES_SECONDS = (0.0, 0.25, 1.0, 2.0, 5.0, 10.0)

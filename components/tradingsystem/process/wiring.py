@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from tradingsystem.adapters.clocks import FollowerClock, SystemClock
-from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessTape
 from tradingsystem.adapters.nats import NatsBus, NatsConnection, NatsSettings
 from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.adapters.nats_lease import NatsLease
 from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.interfaces import Bus, Cache, Clock, Delivery, Journal, Source, Subscription, Tape
+from tradingsystem.interfaces import Bus, Cache, Clock, Journal, Source, Tape
+from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.assignment import Assignment
+from tradingsystem.process.connecting import Shared, SplitBus, opened
 from tradingsystem.process.halt_file import HaltFile
 from tradingsystem.process.lifecycle import Service
-from tradingsystem.process.nats_server import NatsServerSettings
 from tradingsystem.process.place import occupied
-from tradingsystem.process.private_files import read_password
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.symbols_file import chosen_symbols
 from tradingsystem.process.venues import SIMULATED_KEY, Venues, venues_of
@@ -45,68 +45,7 @@ if TYPE_CHECKING:
     from tradingsystem.interfaces import Broker
 
 EDGE_DECLARED_BASIS_POINTS = 60  # the resource's default is the simulator's 1.0
-WARM_UP_ANSWERS = 50
-WARM_ANSWER_SECONDS = 0.001
-WARM_UP_SECONDS_MAX = 2.0
 WATCHER_REQUEST_SECONDS = 3.0
-
-LOCAL_SUBJECTS = frozenset({"tape", "mark", "want", "clock"})
-"""What stays inside when all services share a process; beats, states and commands also leave it, since other commands look from outside."""
-
-
-class SplitBus:
-    """The bus of a service that shares its process: market data by the in-process bus, everything else over NATS."""
-
-    def __init__(self, local: InProcessBus, remote: NatsBus) -> None:
-        self._local = local
-        self._remote = remote
-
-    def _of(self, subject: str) -> Bus:
-        return self._local if subject.split(".", 1)[0] in LOCAL_SUBJECTS else self._remote
-
-    def publish(self, subject: str, payload: bytes) -> None:
-        """See ``interfaces.Bus``."""
-        self._of(subject).publish(subject, payload)
-
-    async def subscribe(self, subject: str, handler: Callable[[Delivery], None], *, pending_max: int = 4096) -> Subscription:
-        """See ``interfaces.Bus``."""
-        return await self._of(subject).subscribe(subject, handler, pending_max=pending_max)
-
-    async def request(self, subject: str, payload: bytes, timeout_seconds: float) -> bytes:
-        """See ``interfaces.Bus``."""
-        return await self._of(subject).request(subject, payload, timeout_seconds)
-
-    async def flush(self) -> None:
-        """See ``interfaces.Bus``."""
-        await self._local.flush()
-        await self._remote.flush()
-
-
-def server_settings(server: NatsServerSettings, user: str) -> NatsSettings:
-    """How ``user`` connects to a server of ours. Raises ``InvalidInput`` when the system has no such user."""
-    return NatsSettings(url=server.url, system=server.system, user=user, password=read_password(server.password_file(user)))
-
-
-@contextlib.asynccontextmanager
-async def connected(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Bus]:
-    """A bus for commands and watchers. Raises ``TryAgain`` or ``NotAuthorized``."""
-    bus = NatsBus(NatsSettings(url=url, system=system, user=user, password=password))
-    await bus.open(timeout_seconds)
-    try:
-        yield bus
-    finally:
-        await bus.close()
-
-
-@contextlib.asynccontextmanager
-async def connected_journal(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Journal]:
-    """The journal for a person's commands. Raises ``TryAgain`` or ``NotAuthorized``."""
-    journal = NatsJournal(NatsSettings(url=url, system=system, user=user, password=password))
-    await journal.open(timeout_seconds)
-    try:
-        yield journal
-    finally:
-        await journal.close()
 
 
 @contextlib.asynccontextmanager
@@ -119,43 +58,6 @@ async def account(mode: Mode, simulator: str, secret: str) -> AsyncIterator[Brok
         yield broker
     finally:
         await broker.close()
-
-
-async def prepare_server(server: NatsServerSettings) -> None:
-    """Make the streams of a new server and return once it answers as fast as it will. Raises ``NotAuthorized``."""
-    journal = NatsJournal(server_settings(server, "execution"), bytes_max=server.journal_bytes_max)
-    await journal.open(timeout_seconds=60.0)
-    try:
-        await NatsTape(journal.connection, bytes_max=server.tape_bytes_max).ensure()
-        await NatsLease(journal.connection).ensure()
-        await _warm_up(journal)
-    finally:
-        await journal.close()
-
-
-async def _warm_up(journal: NatsJournal) -> None:
-    """The first seconds of a JetStream server are slow: ask until fifty answers in a row came fast, or the time is over."""
-    fast, deadline = 0, time.monotonic() + WARM_UP_SECONDS_MAX
-    while fast < WARM_UP_ANSWERS and time.monotonic() < deadline:
-        started = time.perf_counter()
-        await journal.last_seq()
-        fast = fast + 1 if time.perf_counter() - started < WARM_ANSWER_SECONDS else 0
-
-
-@dataclass
-class Shared:
-    """What services of one process share."""
-
-    bus: InProcessBus
-    tape: InProcessTape
-
-    @classmethod
-    async def make(cls, system: str) -> Shared:
-        """A bus and the tape's memory on it."""
-        bus = InProcessBus()
-        tape = InProcessTape(system)
-        await tape.attach(bus)
-        return cls(bus, tape)
 
 
 @dataclass
@@ -217,14 +119,13 @@ async def wire(assignment: Assignment, piece: Slice, shared: Shared | None = Non
 async def _connect(assignment: Assignment, piece: Slice, shared: Shared | None, stack: contextlib.AsyncExitStack) -> Parts:
     later = await stack.enter_async_context(contextlib.AsyncExitStack())
     settings = NatsSettings(url=assignment.nats_url, system=piece.system, user=assignment.service, password=assignment.password())
-    remote = NatsBus(settings)
-    await remote.open()
+    sizes = StoreSizes.on_volume(assignment.journal_volume_bytes)
+    remote = await opened(lambda: NatsBus(settings))
     later.push_async_callback(remote.close)
-    journal = NatsJournal(settings)
-    await journal.open()
+    journal = await opened(lambda: NatsJournal(settings, bytes_max=sizes.journal_bytes))
     later.push_async_callback(journal.close)
     bus: Bus = remote if shared is None else SplitBus(shared.bus, remote)
-    tape: Tape = NatsTape(journal.connection) if shared is None else shared.tape
+    tape: Tape = NatsTape(journal.connection, bytes_max=sizes.tape_bytes) if shared is None else shared.tape
     clock = await _clock(assignment, piece, bus, later)
     return Parts(
         assignment=assignment,
@@ -282,7 +183,7 @@ async def _cache(parts: Parts, settings: CacheSettings) -> Cache:
         return redis
     from tradingsystem.adapters.jetstream_cache import JetStreamCache
 
-    cache = JetStreamCache(parts.connection)
+    cache = JetStreamCache(parts.connection, bytes_max=StoreSizes.on_volume(parts.assignment.journal_volume_bytes).cache_bytes)
     await cache.ensure()
     return cache
 
@@ -466,6 +367,7 @@ async def _simulator(parts: Parts) -> Service:
     from tradingsystem.simulator.service import SimulatorService
 
     piece, assignment = cast(SimulatorSlice, parts.slice), parts.assignment
+    address = urlsplit(assignment.venues)  # where it listens; everybody else's is where they find it
     simulation = piece.simulation
     if simulation.edge_basis_points > EDGE_DECLARED_BASIS_POINTS:
         raise InvalidInput(
@@ -479,7 +381,8 @@ async def _simulator(parts: Parts) -> Service:
         start_date=date.fromisoformat(simulation.start_date),
         folder=str(assignment.data_folder or simulation.data) if recorded else "",
         edge=simulation.edge_basis_points / EDGE_DECLARED_BASIS_POINTS,
-        port=int(assignment.venues.rsplit(":", 1)[1]),
+        host=address.hostname or "",
+        port=address.port or 0,
         capture_path=str(assignment.capture_file or ""),
         capture_everything=assignment.capture_everything,
         starting_cash=Decimal(piece.initial_capital),

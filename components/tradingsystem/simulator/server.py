@@ -52,6 +52,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     start_date: datetime.date = datetime.date(2026, 3, 2)
     folder: str = ""  # recorded days are played from here; empty: the market is generated
     edge: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # generated market: 1 is the declared edge, 0 plants none
+    host: str = LOOPBACK  # who else may reach it is decided by who starts it
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # 0: any free one
     capture_path: str = ""
     capture_everything: bool = False  # market data too, not only the broker's side
@@ -259,7 +260,7 @@ async def listening(simulator: Simulator) -> AsyncIterator[Address]:
     runner = web.AppRunner(simulator.application(), access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, LOOPBACK, simulator.settings.port)
+        site = web.TCPSite(runner, simulator.settings.host, simulator.settings.port)
         await site.start()
         yield Address(int(runner.addresses[0][1]))
     finally:

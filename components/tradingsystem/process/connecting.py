@@ -1,0 +1,145 @@
+"""Connections to the message server: for services, however long it takes to appear; for commands, which do not wait; and its streams, made once.
+
+Apart from ``wiring`` only because it is about one adapter and nothing else. It builds no service and reads no secret but the user's password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessTape
+from tradingsystem.adapters.nats import NatsBus, NatsSettings
+from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
+from tradingsystem.adapters.nats_lease import NatsLease
+from tradingsystem.domain.errors import TryAgain
+from tradingsystem.interfaces import Bus, Delivery, Journal, Subscription
+from tradingsystem.process.nats_server import NatsServerSettings
+from tradingsystem.process.private_files import read_password
+
+log = structlog.get_logger()
+
+WARM_UP_ANSWERS = 50
+WARM_ANSWER_SECONDS = 0.001
+WARM_UP_SECONDS_MAX = 2.0
+WAIT_SECONDS = 0.5
+
+_Connected = TypeVar("_Connected", NatsBus, NatsJournal)
+
+LOCAL_SUBJECTS = frozenset({"tape", "mark", "want", "clock"})
+"""What stays inside when all services share a process; beats, states and commands also leave it, since other commands look from outside."""
+
+
+class SplitBus:
+    """The bus of a service that shares its process: market data by the in-process bus, everything else over NATS."""
+
+    def __init__(self, local: InProcessBus, remote: NatsBus) -> None:
+        self._local = local
+        self._remote = remote
+
+    def _of(self, subject: str) -> Bus:
+        return self._local if subject.split(".", 1)[0] in LOCAL_SUBJECTS else self._remote
+
+    def publish(self, subject: str, payload: bytes) -> None:
+        """See ``interfaces.Bus``."""
+        self._of(subject).publish(subject, payload)
+
+    async def subscribe(self, subject: str, handler: Callable[[Delivery], None], *, pending_max: int = 4096) -> Subscription:
+        """See ``interfaces.Bus``."""
+        return await self._of(subject).subscribe(subject, handler, pending_max=pending_max)
+
+    async def request(self, subject: str, payload: bytes, timeout_seconds: float) -> bytes:
+        """See ``interfaces.Bus``."""
+        return await self._of(subject).request(subject, payload, timeout_seconds)
+
+    async def flush(self) -> None:
+        """See ``interfaces.Bus``."""
+        await self._local.flush()
+        await self._remote.flush()
+
+
+def server_settings(server: NatsServerSettings, user: str) -> NatsSettings:
+    """How ``user`` connects to a server of ours. Raises ``InvalidInput`` when the system has no such user."""
+    return NatsSettings(url=server.url, system=server.system, user=user, password=read_password(server.password_file(user)))
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Bus]:
+    """A bus for commands and watchers. Raises ``TryAgain`` or ``NotAuthorized``."""
+    bus = NatsBus(NatsSettings(url=url, system=system, user=user, password=password))
+    await bus.open(timeout_seconds)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def connected_journal(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Journal]:
+    """The journal for a person's commands. Raises ``TryAgain`` or ``NotAuthorized``."""
+    journal = NatsJournal(NatsSettings(url=url, system=system, user=user, password=password))
+    await journal.open(timeout_seconds)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def opened(make: Callable[[], _Connected]) -> _Connected:
+    """A connection, however long the server takes to appear: pods start in any order, and a service that falls for want of it only starts later still.
+
+    Raises ``NotAuthorized``, which waiting does not mend.
+    """
+    while True:
+        made = make()
+        try:
+            await made.open()
+        except TryAgain as error:
+            await made.close()
+            log.warning("waits_for_nats", reason=str(error))
+            await asyncio.sleep(WAIT_SECONDS)
+        else:
+            return made
+
+
+async def prepare_server(server: NatsServerSettings) -> None:
+    """Make the streams of a new server and return once it answers as fast as it will. Raises ``NotAuthorized``."""
+    journal = NatsJournal(server_settings(server, "execution"), bytes_max=server.sizes.journal_bytes)
+    await journal.open(timeout_seconds=60.0)
+    try:
+        await NatsTape(journal.connection, bytes_max=server.sizes.tape_bytes).ensure()
+        await NatsLease(journal.connection).ensure()
+        await _warm_up(journal)
+    finally:
+        await journal.close()
+
+
+async def _warm_up(journal: NatsJournal) -> None:
+    """The first seconds of a JetStream server are slow: ask until fifty answers in a row came fast, or the time is over."""
+    fast, deadline = 0, time.monotonic() + WARM_UP_SECONDS_MAX
+    while fast < WARM_UP_ANSWERS and time.monotonic() < deadline:
+        started = time.perf_counter()
+        await journal.last_seq()
+        fast = fast + 1 if time.perf_counter() - started < WARM_ANSWER_SECONDS else 0
+
+
+@dataclass
+class Shared:
+    """What services of one process share."""
+
+    bus: InProcessBus
+    tape: InProcessTape
+
+    @classmethod
+    async def make(cls, system: str) -> Shared:
+        """A bus and the tape's memory on it."""
+        bus = InProcessBus()
+        tape = InProcessTape(system)
+        await tape.attach(bus)
+        return cls(bus, tape)
