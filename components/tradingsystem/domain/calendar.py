@@ -8,6 +8,7 @@ compared with this one and a difference stops entries.
 from __future__ import annotations
 
 from datetime import date, time, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -52,6 +53,7 @@ def is_session(day: date) -> bool:
     return day.weekday() < 5 and day not in xnys.HOLIDAYS
 
 
+@lru_cache(maxsize=64)
 def session(day: date) -> Session:
     """The session of ``day``. Raises ``ValueError`` when the exchange is closed, ``OutsideCalendar`` when the day is unknown."""
     if not is_session(day):

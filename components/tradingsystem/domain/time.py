@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 NS_PER_MICROSECOND = 1_000
 NS_PER_MILLISECOND = 1_000_000
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_SECOND
+NS_PER_HOUR = 60 * NS_PER_MINUTE
 NS_PER_DAY = 86_400 * NS_PER_SECOND
 
 NEW_YORK = ZoneInfo("America/New_York")
 
 EARLIEST_NS = 946_684_800 * NS_PER_SECOND  # 2000-01-01: an older venue time is a unit mistake
 LATEST_NS = 4_102_444_800 * NS_PER_SECOND  # 2100-01-01
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def plausible(at_ns: int) -> bool:
@@ -32,7 +35,7 @@ def from_datetime(moment: datetime) -> int:
     """Nanoseconds of an aware datetime; a naive one is refused because its zone would be a guess."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone")
-    elapsed = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    elapsed = moment - _EPOCH
     return (elapsed.days * 86_400 + elapsed.seconds) * NS_PER_SECOND + elapsed.microseconds * NS_PER_MICROSECOND
 
 
@@ -49,7 +52,13 @@ def new_york_ns(day: date, clock: time) -> int:
 
 def new_york_date(at_ns: int) -> date:
     """New York's calendar date at that moment."""
-    return to_datetime(at_ns).astimezone(NEW_YORK).date()
+    return _new_york_date(at_ns // NS_PER_HOUR)
+
+
+@lru_cache(maxsize=256)
+def _new_york_date(hour: int) -> date:
+    """By whole hours since 1970: New York's clock differs from UTC's by whole hours, so that no date begins within one."""
+    return datetime.fromtimestamp(hour * 3_600, UTC).astimezone(NEW_YORK).date()
 
 
 def new_york_clock(at_ns: int) -> str:

@@ -19,12 +19,20 @@ EXITS = frozenset({Role.TARGET, Role.STOP, Role.EXIT})
 
 
 def groups_of(state: State, symbol: str) -> dict[str, list[OrderRecord]]:
-    """A symbol's records by group, external ones left out."""
+    """A symbol's records by group, external ones left out, and groups that are over: all ended and counted, no leg still to show itself. Most of a
+    day's groups are."""
     groups: dict[str, list[OrderRecord]] = {}
+    alive: set[str] = set()
     for record in state.book.of(symbol):
-        if record.role is not Role.EXTERNAL:
-            groups.setdefault(record.group, []).append(record)
-    return groups
+        if record.role is Role.EXTERNAL:
+            continue
+        group = groups.get(record.group)
+        if group is None:
+            group = groups[record.group] = []
+        group.append(record)
+        if record.open or record.uncounted or record.state is OrderState.REPLACED:
+            alive.add(record.group)
+    return {key: group for key, group in groups.items() if key in alive or not any(record.role in EXITS for record in group)}
 
 
 def working(group: Iterable[OrderRecord]) -> bool:

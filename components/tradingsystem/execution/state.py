@@ -106,8 +106,9 @@ class State(msgspec.Struct, kw_only=True):
 
     def closing_session(self) -> Session | None:
         """The session whose close binds: the broker's, ours while it has not told, the one that closes earlier when they differ."""
-        own = own_session(new_york_date(self.now_ns)) if self.now_ns else None
-        told = self.day.session if self.day.day == new_york_date(self.now_ns) else None
+        today = new_york_date(self.now_ns)
+        own = own_session(today) if self.now_ns else None
+        told = self.day.session if self.day.day == today else None
         known = [session for session in (told, own) if session is not None]
         return min(known, key=lambda session: session.close_ns, default=None)
 
@@ -135,7 +136,8 @@ class State(msgspec.Struct, kw_only=True):
         return held if suspicion is None else max(min(held, suspicion.theirs), 0)
 
     def unrealised(self) -> Decimal:
-        return sum((position.unrealised(self.marks.get(symbol)) for symbol, position in self.positions.items()), ZERO)
+        held = ((symbol, position) for symbol, position in self.positions.items() if position.quantity)
+        return sum((position.unrealised(self.marks.get(symbol)) for symbol, position in held), ZERO)
 
     def day_profit(self) -> Decimal:
         """Realised and marked, less fees, of the session."""

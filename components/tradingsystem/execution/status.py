@@ -53,6 +53,10 @@ def status_of(state: State) -> TradingStatus:
     )
 
 
+_latches = {kind: metrics.latches.labels(kind=kind.value) for kind in LatchKind}
+_realised, _unrealised = (metrics.day_profit.labels(kind=kind) for kind in ("realised", "unrealised"))
+
+
 def publish_metrics(status: TradingStatus) -> None:
     """The same numbers as metrics."""
     metrics.unknown_orders.set(status.unknown_orders)
@@ -60,8 +64,8 @@ def publish_metrics(status: TradingStatus) -> None:
     metrics.unprotected_shares.set(status.unprotected_shares)
     metrics.equity.set(float(status.equity))
     metrics.drawdown.set(status.drawdown_percent)
-    metrics.day_profit.labels(kind="realised").set(float(status.day_realised - status.day_fees))
-    metrics.day_profit.labels(kind="unrealised").set(float(status.day_unrealised))
+    _realised.set(float(status.day_realised - status.day_fees))
+    _unrealised.set(float(status.day_unrealised))
     metrics.choose(metrics.trading_state, "state", tuple(state.value for state in TradingState), status.state.value)
-    for kind in LatchKind:
-        metrics.latches.labels(kind=kind.value).set(sum(1 for latch in status.latches if latch.kind is kind))
+    for kind, gauge in _latches.items():
+        gauge.set(sum(1 for latch in status.latches if latch.kind is kind))

@@ -12,7 +12,7 @@ import datetime
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import aiohttp
 import msgspec
@@ -74,8 +74,7 @@ class Frame:
         return self.event in ("fill", "partial_fill")
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """A new best bid and offer of one symbol with their shares, at market time ``at_ns``."""
 
     symbol: int

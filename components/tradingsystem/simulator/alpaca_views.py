@@ -7,6 +7,7 @@ computes nothing that the ledger does not know, and decides nothing.
 from __future__ import annotations
 
 import datetime
+import functools
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -22,8 +23,12 @@ _NAMESPACE = uuid.UUID("7a1f0f5e-0c0e-4c55-9d0a-5f6f1f0b7a10")
 def rfc3339(at_ns: int) -> str:
     """UTC with nanoseconds, "Z"."""
     seconds, fraction = divmod(at_ns, SECOND_NS)
-    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    return f"{_second(seconds)}.{fraction:09d}Z"
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return f"{datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def number(value: Decimal) -> str:
@@ -31,6 +36,7 @@ def number(value: Decimal) -> str:
     return f"{value.normalize():f}" if value else "0"
 
 
+@functools.lru_cache(maxsize=32_768)
 def asset_id(symbol: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, symbol))
 

@@ -11,6 +11,7 @@ import math
 from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradingsystem.simulator.conditions import CONDITIONS, UPDATES_OPEN_CLOSE, updates
 from tradingsystem.simulator.feed import F64, I64, Kind, Slice
@@ -18,6 +19,7 @@ from tradingsystem.simulator.ledger import Side
 
 CENT = Decimal("0.01")
 FRACTION = Decimal("0.000000001")
+_REGULATES = np.isin(np.arange(256), (Kind.LULD, Kind.HALT, Kind.RESUME))
 _SETS_LAST = frozenset(condition.id for condition in CONDITIONS if condition.updates & UPDATES_OPEN_CLOSE)
 
 
@@ -37,9 +39,12 @@ class Book:
         self.halted = np.zeros(count, dtype=bool)
         self.quote_ns: I64 = np.zeros(count, dtype=np.int64)
 
-    def apply(self, part: Slice) -> None:
-        """All rows of a slice at once; of several rows of one symbol the last wins."""
-        quotes = part.kind == Kind.QUOTE
+    def apply(self, part: Slice, where: NDArray[np.bool_] | None = None) -> None:
+        """All rows of a slice at once, or those of a mask; of several rows of one symbol the last wins."""
+        if not len(part):
+            return
+        kind = part.kind if where is None else np.where(where, part.kind, 0)
+        quotes = kind == Kind.QUOTE
         if quotes.any():
             symbol = part.symbol[quotes]
             self.bid[symbol] = part.price[quotes]
@@ -49,10 +54,11 @@ class Book:
             self.quote_ns[symbol] = part.at_ns[quotes]
             self.bid_taken[symbol] = 0.0
             self.ask_taken[symbol] = 0.0
-        trades = (part.kind == Kind.TRADE) & (updates(part.condition) & UPDATES_OPEN_CLOSE > 0)
+        trades = kind == Kind.TRADE
         if trades.any():
+            trades &= updates(part.condition) & UPDATES_OPEN_CLOSE > 0
             self.last[part.symbol[trades]] = part.price[trades]
-        for row in np.flatnonzero((part.kind == Kind.LULD) | (part.kind == Kind.HALT) | (part.kind == Kind.RESUME)):
+        for row in np.flatnonzero(_REGULATES[kind]):
             self._regulate(part, int(row))
 
     def apply_row(self, part: Slice, row: int) -> None:

@@ -28,6 +28,7 @@ from tradingsystem.simulator.ledger import ZERO, Execution, Ledger, Leg, Order, 
 from tradingsystem.simulator.order_groups import Groups
 from tradingsystem.simulator.order_request import OrderRequest, Refusal, parse_order, parse_replace
 
+_ON_BOOK = ~np.isin(np.arange(256), (Kind.SECOND_BAR, Kind.MINUTE_BAR, Kind.FLOW))  # by kind
 Micros = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -197,20 +198,18 @@ class Exchange:
 
     def on_slice(self, part: Slice) -> list[BrokerEvent]:
         """Move market time to `part.to_ns`; returns the events since the last call, those of requests in between included."""
-        live = np.zeros(len(self.symbols), dtype=bool)
         open_symbols = [self.index[symbol] for symbol in self.ledger.open_symbols()]
-        if not open_symbols:
+        if not open_symbols or not len(part):
             self.book.apply(part)
-            self._run_due(part.to_ns)
         else:
+            live = np.zeros(len(self.symbols), dtype=bool)
             live[open_symbols] = True
             on_book = part.symbol >= 0
             watched = on_book & live[np.where(on_book, part.symbol, 0)]
-            rows = np.flatnonzero(watched & (part.kind != Kind.SECOND_BAR) & (part.kind != Kind.MINUTE_BAR) & (part.kind != Kind.FLOW))
-            self.book.apply(part.select(~watched))
-            for row in rows:
+            self.book.apply(part, ~watched)
+            for row in np.flatnonzero(watched & _ON_BOOK[part.kind]):
                 self._step(part, int(row))
-            self._run_due(part.to_ns)
+        self._run_due(part.to_ns)
         self.now_ns = max(self.now_ns, part.to_ns)
         return self.take_events()
 

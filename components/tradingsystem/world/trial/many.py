@@ -7,6 +7,7 @@ met one of its steps although there were days enough.
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -32,7 +33,7 @@ def play_all(seeds: Iterable[int], processes: int) -> Iterator[Verdict]:
     if processes == 1:
         yield from map(judge_one, seeds)
         return
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=gc.freeze) as pool:
         yield from pool.map(judge_one, seeds, chunksize=CHUNK)
 
 
