@@ -30,7 +30,7 @@ from tradingsystem.adapters.jetstream import (
 from tradingsystem.adapters.nats import Change, NatsConnection, NatsSettings, kind_of
 from tradingsystem.domain.errors import BrokenInvariant, OutcomeUnknown, RequestRefused, TradingSystemError, TryAgain
 from tradingsystem.interfaces import Entry
-from tradingsystem.messages.subjects import Subjects
+from tradingsystem.messages.subjects import Subjects, journal_stream, tape_stream
 from tradingsystem.telemetry import metrics
 
 log = structlog.get_logger()
@@ -44,16 +44,6 @@ RESEND_MAX_SECONDS = 100.0  # well inside the window in which the server knows a
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 _MESSAGE_ID = "Nats-Msg-Id"
-
-
-def journal_stream(system: str) -> str:
-    """Name of the stream that keeps the journal."""
-    return f"JOURNAL_{system}"
-
-
-def tape_stream(system: str) -> str:
-    """Name of the memory stream that holds the newest batches."""
-    return f"TAPE_{system}"
 
 
 def journal_config(system: str, bytes_max: int) -> dict[str, Any]:

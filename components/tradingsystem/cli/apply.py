@@ -18,19 +18,19 @@ import typer
 
 from tradingsystem.cli.person import connect
 from tradingsystem.cli.reading import read_system
-from tradingsystem.domain.control import Beat, ModelsState, SpecApplied
+from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.errors import InvalidInput, TradingSystemError, TryAgain
-from tradingsystem.messages.codec import Malformed, decode, encode
+from tradingsystem.messages.codec import Malformed, decode
+from tradingsystem.messages.live_settings import generation_of, next_generation, settings_entry, settings_of
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.state import RunningSystem, find_running
-from tradingsystem.spec import InvalidSpec, Placement, TradingSystem, TradingSystemSpec, canonical_json, plan, warnings
+from tradingsystem.spec import InvalidSpec, Placement, TradingSystem, TradingSystemSpec, plan, warnings
 from tradingsystem.spec.section import wire_name
-from tradingsystem.spec.slices import live_settings
 
 if TYPE_CHECKING:
-    from tradingsystem.interfaces import Bus, Delivery, Entry
+    from tradingsystem.interfaces import Bus, Delivery
 
 HEARD_SECONDS = 3.0
 ACKNOWLEDGED_SECONDS = 10.0
@@ -186,15 +186,6 @@ async def _until(heard: asyncio.Queue[int], least: int, seconds: float) -> int:
     return last
 
 
-def _generation(entry: Entry) -> int:
-    """An entry's generation; 0 of one that cannot be read, which execution has refused as well."""
-    try:
-        applied: SpecApplied = decode(entry.payload, SpecApplied)
-    except Malformed:
-        return 0
-    return applied.generation
-
-
 async def _apply(running: RunningSystem, wanted: TradingSystem) -> tuple[int, ModelsState]:
     """Journal the settings as the next generation and wait until execution and models have taken them over. Raises ``TryAgain``."""
     from tradingsystem.process.connecting import connected_journal  # the client loads slowly
@@ -209,9 +200,9 @@ async def _apply(running: RunningSystem, wanted: TradingSystem) -> tuple[int, Mo
         connected_journal(running.nats_url, running.system, PERSON, password, HEARD_SECONDS) as journal,
     ):
         in_force = await _until(heard, 0, HEARD_SECONDS)
-        generation = 1 + max([in_force, *[_generation(entry) async for entry in journal.read(subject)]])
-        seq = await journal.append(subject, encode(SpecApplied(generation=generation, spec=canonical_json(live_settings(wanted)))))
-        under_it = [entry.seq async for entry in journal.read(subject) if _generation(entry) == generation]
+        generation = next_generation(in_force, [generation_of(entry.payload) async for entry in journal.read(subject)])
+        seq = await journal.append(subject, settings_entry(generation, settings_of(wanted)))
+        under_it = [entry.seq async for entry in journal.read(subject) if generation_of(entry.payload) == generation]
         if under_it[0] != seq:
             raise TryAgain(
                 f"somebody else applied settings in the same moment, and theirs are generation {generation}; look, then apply again"

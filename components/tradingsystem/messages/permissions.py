@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tradingsystem.messages.subjects import Subjects
+from tradingsystem.messages.subjects import Subjects, journal_stream, tape_stream
 
 SERVICES = ("ingestion", "filter", "execution", "recorder", "monitor", "watcher", "models", "learning", "simulator")
 PERSON = "person"
@@ -62,7 +62,7 @@ def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
 def _store(system: str) -> tuple[str, ...]:
     """What reading the kept streams needs, and making them when they are missing. Never more: who may purge, delete or change a stream may unmake a
     latch or an intent. Writing to them is the subjects above, and ``$KV`` for the cache, whose values may vanish."""
-    streams = (f"JOURNAL_{system}", f"TAPE_{system}", f"KV_cache_{system}", f"KV_lease_{system}")
+    streams = (journal_stream(system), tape_stream(system), f"KV_cache_{system}", f"KV_lease_{system}")
     verbs = (
         "STREAM.INFO.{}",
         "STREAM.CREATE.{}",

@@ -112,6 +112,16 @@ class Subjects:
         return f"journal.{self.system}.model"
 
 
+def journal_stream(system: str) -> str:
+    """Name of the stream that keeps the journal."""
+    return f"JOURNAL_{system}"
+
+
+def tape_stream(system: str) -> str:
+    """Name of the memory stream that holds the newest batches."""
+    return f"TAPE_{system}"
+
+
 def symbol_token(symbol: str) -> str:
     """A ticker as one subject token: dots and blanks would split it. ``BRK.B`` becomes ``BRK=2EB``; reversible, since ``=`` is escaped too."""
     return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else f"={ord(char):02X}" for char in symbol)

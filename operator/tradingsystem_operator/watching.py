@@ -1,0 +1,174 @@
+"""Our own watches of what systems own: one per kind and namespace, by label, kept in memory so that a round reads without asking. Secrets are not among them.
+
+A watch that is silent past its bookmarks is closed and opened anew; one that cannot go on lists again, and what vanished meanwhile is told as well. Nothing
+here decides: a change only wakes the system whose label it carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import structlog
+
+from tradingsystem.domain.errors import TradingSystemError
+from tradingsystem.telemetry import operator_metrics as metrics
+from tradingsystem_operator.cluster import Change, Cluster, Expired
+from tradingsystem_operator.objects import FIELD_MANAGER, MANAGED_BY_LABEL, OWNED, SYSTEM_LABEL, Key, Kind, Object
+from tradingsystem_operator.queue import SystemKey
+
+log = structlog.get_logger()
+
+POD = Kind("Pod", "v1", "pods")
+VOLUME_CLAIM = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
+WATCHED: tuple[Kind, ...] = (*OWNED, POD, VOLUME_CLAIM)
+
+PAUSE_SECONDS = (0.2, 15.0)
+STALE_SECONDS = 180.0  # twice what a silent watch is given, with a list in between
+
+# Pods and claims are made by controllers of the cluster, so only the system's own label is asked of everything.
+_SELECTOR = SYSTEM_LABEL
+
+
+class Store:
+    """The newest known state of every watched object, found by system."""
+
+    def __init__(self) -> None:
+        self._of: dict[SystemKey, dict[Key, Object]] = {}
+
+    def of(self, system: SystemKey) -> dict[Key, Object]:
+        """Everything that carries the system's label, by kind and name."""
+        return dict(self._of.get(system, {}))
+
+    def put(self, thing: Object) -> SystemKey | None:
+        """Keep it if it is newer than what is known; the system it belongs to."""
+        system = system_of(thing)
+        if system is None:
+            return None
+        thing["metadata"].pop("managedFields", None)  # half of an object, and nobody here reads it
+        kept = self._of.setdefault(system, {})
+        key = Key(thing["kind"], thing["metadata"]["name"])
+        before = kept.get(key)
+        if before is None or not _is_older(thing, before):
+            kept[key] = thing
+        return system
+
+    def drop(self, thing: Object) -> SystemKey | None:
+        """It is gone; the system it belonged to."""
+        system = system_of(thing)
+        if system is not None and (kept := self._of.get(system)) is not None:
+            kept.pop(Key(thing["kind"], thing["metadata"]["name"]), None)
+            if not kept:
+                del self._of[system]
+        return system
+
+    def everything(self, kind: Kind, namespace: str) -> Iterator[Object]:
+        """All objects of a kind, in one namespace or, when that is empty, in all."""
+        for system, kept in self._of.items():
+            if namespace in {"", system.namespace}:
+                yield from (thing for key, thing in kept.items() if key.kind == kind.kind)
+
+
+def system_of(thing: Object) -> SystemKey | None:
+    """The system an object says it belongs to."""
+    metadata = thing["metadata"]
+    name = (metadata.get("labels") or {}).get(SYSTEM_LABEL)
+    return SystemKey(metadata.get("namespace", ""), name) if name else None
+
+
+def is_managed(thing: Object) -> bool:
+    """Whether the object says that this operator wrote it."""
+    return (thing["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == FIELD_MANAGER
+
+
+def _is_older(one: Object, other: Object) -> bool:
+    """By the server's versions, which are numbers on every server there is; the answer to a write must not be undone by a watch that lags behind it.
+    An object made anew under the same name counts as newer."""
+    mine, theirs = one["metadata"], other["metadata"]
+    if mine.get("uid") != theirs.get("uid"):
+        return False
+    first, second = mine.get("resourceVersion", ""), theirs.get("resourceVersion", "")
+    return first.isdigit() and second.isdigit() and int(first) < int(second)
+
+
+class Watches:
+    """All watches. ``wake`` is called with each system whose objects changed."""
+
+    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...], wake: Callable[[SystemKey], None]) -> None:
+        self.store = Store()
+        self._cluster, self._wake = cluster, wake
+        self._places = [(kind, namespace) for kind in WATCHED for namespace in namespaces or ("",)]
+        self._heard: dict[tuple[Kind, str], float] = {}
+        self._listed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        async with asyncio.TaskGroup() as group:
+            for kind, namespace in self._places:
+                group.create_task(self._keep(kind, namespace), name=f"watch {kind.plural} {namespace}")
+
+    async def ready(self) -> None:
+        """Return once every kind was listed: before that, what is missing from the store says nothing."""
+        await self._listed.wait()
+
+    def stalest(self) -> tuple[str, float]:
+        """The kind of the watch that has been silent longest, and for how many seconds."""
+        now = time.monotonic()
+        ages = [(now - heard, kind.kind) for (kind, _), heard in self._heard.items()]
+        for age, kind in sorted(ages):
+            metrics.watch_staleness.labels(kind=kind).set(age)
+        age, kind = max(ages, default=(0.0, ""))
+        return kind, age
+
+    def _hear(self, kind: Kind, namespace: str) -> None:
+        self._heard[kind, namespace] = time.monotonic()
+        if len(self._heard) == len(self._places):
+            self._listed.set()
+
+    async def _keep(self, kind: Kind, namespace: str) -> None:
+        shortest, longest = PAUSE_SECONDS
+        pause = shortest
+        since = ""
+        while True:
+            try:
+                since = since or await self._list(kind, namespace)
+                async for change in self._cluster.watch(kind, namespace, _SELECTOR, since):
+                    since = change.thing["metadata"]["resourceVersion"]
+                    self._take(kind, namespace, change)
+                    pause = shortest
+                reason = "ended"
+            except Expired:
+                since, reason = "", "expired"
+            except TradingSystemError as error:
+                reason = type(error).__name__
+                log.warning("watch_broke", kind=kind.kind, namespace=namespace, reason=str(error))
+            metrics.watch_restarts.labels(kind=kind.kind, reason=reason).inc()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(longest, pause * 2)
+
+    async def _list(self, kind: Kind, namespace: str) -> str:
+        listing = await self._cluster.list(kind, namespace, _SELECTOR)
+        present = {(thing["metadata"].get("namespace", ""), thing["metadata"]["name"]) for thing in listing.items}
+        gone = [
+            thing
+            for thing in self.store.everything(kind, namespace)
+            if (thing["metadata"].get("namespace", ""), thing["metadata"]["name"]) not in present
+        ]
+        self._tell(self.store.drop(thing) for thing in gone)
+        self._tell(self.store.put(thing) for thing in listing.items)
+        self._hear(kind, namespace)
+        return listing.resource_version
+
+    def _take(self, kind: Kind, namespace: str, change: Change) -> None:
+        self._hear(kind, namespace)
+        if change.what == "BOOKMARK":
+            return
+        metrics.watch_events.labels(kind=kind.kind).inc()
+        thing = {"apiVersion": kind.api_version, "kind": kind.kind} | change.thing
+        self._tell([self.store.drop(thing) if change.what == "DELETED" else self.store.put(thing)])
+
+    def _tell(self, systems: Iterable[SystemKey | None]) -> None:
+        for system in {system for system in systems if system is not None}:
+            self._wake(system)
