@@ -135,6 +135,10 @@ class Desk:
         for part in slices:
             self._stream(self.exchange.on_slice(part))
 
+    def tell(self, events: list[Any]) -> None:
+        """What the exchange has to say goes out, by the wire."""
+        self._stream(events)
+
     def _stream(self, events: list[Any]) -> None:
         for event in events:
             payload = json.dumps(views.update_view(event, self.ledger)).encode()

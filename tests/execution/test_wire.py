@@ -61,6 +61,27 @@ def test_signal_to_flat_over_the_wire() -> None:
     played(Venue(speed=240.0, start_ns=start), story)
 
 
+def test_what_is_held_is_told_when_market_time_stands_still() -> None:
+    """After a simulated day the clock stops; the status goes on, so that whoever asks later learns whether anything is held."""
+
+    async def story(venue: Venue) -> None:
+        running = Running(venue)
+        await running.start()
+        venue.stop()
+        told, arrived = len(venue.statuses), asyncio.Event()
+        subscription = await venue.bus.subscribe(venue.subjects.state("execution"), lambda _: arrived.set())
+        for _ in range(2):
+            arrived.clear()
+            await asyncio.wait_for(arrived.wait(), 10)
+        assert len(venue.statuses) >= told + 2
+        assert venue.statuses[-1].at_ns == venue.statuses[-2].at_ns
+        await subscription.close()
+        venue.step()
+        await running.stop()
+
+    played(Venue(speed=1.0), story)
+
+
 def test_kill_and_come_back() -> None:
     """Killed right after its orders left, a new process knows them from the journal, asks the broker, and sends nothing twice (invariants 1, 2, 10)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ from tradingsystem.domain.control import ClockTick, ModelSwitched, SourceState, 
 from tradingsystem.domain.orders import OrderIntent
 from tradingsystem.domain.rows import COLUMNS, Rows, empty
 from tradingsystem.messages.batch import ROWS_MAX, Batch, decode_batch, encode_batch
-from tradingsystem.messages.codec import Malformed, decode, encode, plain
+from tradingsystem.messages.codec import Malformed, decode, encode, plain, read_json
 from tradingsystem.messages.schema import SCHEMA_VERSION
 from tradingsystem.messages.subjects import Subjects, symbol_token
 
@@ -161,3 +162,22 @@ def test_subjects_of_two_systems_never_meet() -> None:
 
 if __name__ == "__main__":
     GOLDEN.write_bytes(msgspec.json.format(msgspec.json.encode(present()), indent=2) + b"\n")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@given(data=st.data())
+def test_no_bytes_raise_anything_but_malformed(name: str, data: st.DataObject) -> None:
+    """Whatever arrives is a message or ``Malformed``: text that is not UTF-8 must not stop a service."""
+    message, kind = SAMPLES[name]
+    raw = bytearray(encode(message))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    for payload in (bytes(raw), data.draw(st.binary(max_size=64)), b"\x91" * 10_000):
+        with contextlib.suppress(Malformed):
+            assert isinstance(encode(decode(payload, kind)), bytes)
+
+
+@pytest.mark.parametrize("payload", [b'{"a": "\xff"}', b"[" * 100_000, b"{", b"1"])
+def test_json_that_cannot_be_read_is_malformed(payload: bytes) -> None:
+    """What a person types is read or refused."""
+    with pytest.raises(Malformed):
+        read_json(payload, dict[str, str])

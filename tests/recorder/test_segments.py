@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,78 @@ def test_a_foreign_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "tape-00000.arrows").write_bytes(b"garbage" * 500)
     with pytest.raises(DamagedSegment, match=r"tape-00000\.arrows"):
         list(read_records(tmp_path, "tape"))
+
+
+def recorded(directory: Path) -> list[Record]:
+    """Three segments of several batches, closed in order."""
+    writer, records = SegmentWriter(directory, "journal", segment_bytes_max=6_000), some_records(120)
+    for start in range(0, 120, 10):
+        writer.write(records[start : start + 10])
+    writer.close()
+    assert len(segment_paths(directory, "journal")) >= 3
+    return records
+
+
+def test_an_ordered_end_is_told_from_a_torn_one(tmp_path: Path) -> None:
+    """A recording that was closed says nothing; one whose end is missing is named, with file and batch."""
+    records = recorded(tmp_path)
+    told: list[str] = []
+    assert list(read_records(tmp_path, "journal", told.append)) == records
+    assert told == []
+    path = segment_paths(tmp_path, "journal")[-1]
+    path.write_bytes(path.read_bytes()[:-200])
+    assert list(read_records(tmp_path, "journal", told.append)) == records[: len(list(read_records(tmp_path, "journal")))]
+    (said,) = told
+    assert path.name in said
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(data=st.data())
+def test_one_altered_bit_is_never_read_as_if_nothing_had_happened(tmp_path: Path, data: st.DataObject) -> None:
+    """Wherever a bit flips, the recording is damaged by name, or what was read is what was recorded."""
+    directory = tmp_path / "one"
+    if not directory.exists():
+        recorded(directory)
+    path = data.draw(st.sampled_from(segment_paths(directory, "journal")))
+    before = path.read_bytes()
+    place = data.draw(st.integers(0, len(before) - 1))
+    altered = bytearray(before)
+    altered[place] ^= 1 << data.draw(st.integers(0, 7))
+    told: list[str] = []
+    path.write_bytes(altered)
+    with contextlib.suppress(DamagedSegment):
+        assert list(read_records(directory, "journal", told.append)) == some_records(120) or told
+    path.write_bytes(before)
+
+
+def test_a_removed_segment_is_named(tmp_path: Path) -> None:
+    """A hole between segments is not crossed in silence."""
+    recorded(tmp_path)
+    paths = segment_paths(tmp_path, "journal")
+    paths[1].unlink()
+    with pytest.raises(DamagedSegment, match=r"journal-00001\.arrows is missing"):
+        list(read_records(tmp_path, "journal"))
+
+
+def test_a_segment_that_was_cut_before_the_next_is_named(tmp_path: Path) -> None:
+    """Batches cut off the end of an older segment are missed by the segment that goes on from them."""
+    recorded(tmp_path)
+    first, second, *_ = segment_paths(tmp_path, "journal")
+    first.write_bytes(first.read_bytes()[:-3_000])
+    with pytest.raises(DamagedSegment, match=second.name):
+        list(read_records(tmp_path, "journal"))
+
+
+def test_a_writer_goes_on_behind_damage(tmp_path: Path) -> None:
+    """A damaged past stops nobody from recording the present; who reads is told of it."""
+    recorded(tmp_path)
+    path = segment_paths(tmp_path, "journal")[-1]
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    path.write_bytes(damaged)
+    writer = SegmentWriter(tmp_path, "journal")
+    writer.write(some_records(3, start=121))
+    writer.close()
+    assert last_position(tmp_path, "journal") == (7, 123)
+    with pytest.raises(DamagedSegment, match=path.name):
+        list(read_records(tmp_path, "journal"))

@@ -54,7 +54,7 @@ def read_bundle(directory: Path, public_key: bytes) -> Bundle:
         raise InvalidBundle(f"{directory / MANIFEST_NAME}: the signature does not match the trusted key") from error
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidBundle(f"{directory / MANIFEST_NAME}: {error}") from error
     contents: dict[str, bytes] = {}
     for name in _FILES:

@@ -201,7 +201,7 @@ def _account_of(system: str | None, file: Path | None) -> _Account:
         note = find_running(system, alive=False)
         path = Path(note.run_folder) / "slices" / "execution.json"
         piece = msgspec.json.decode(path.read_bytes(), type=ExecutionSlice)
-    except (InvalidInput, OSError, msgspec.DecodeError) as error:
+    except (InvalidInput, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{error}; to reach the broker all the same, say whose account it is: --file FILE") from error
     return _Account(note.system, Mode(note.mode), note.venues, piece.execution.broker.secret_ref.name)
 

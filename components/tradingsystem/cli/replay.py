@@ -30,7 +30,7 @@ def replay(
     """Make every decision of a recorded run again and compare it byte for byte with the record.
 
     The filter is driven by its recorded cuts, execution by its recorded inbox. Exit 0 when all is equal, 1 when something differs, 2 when the recording
-    cannot be read.
+    cannot be read or is not what was recorded.
     """
     from tradingsystem.world.replaying import Plan, replay_run, run_halves  # compiled kernels: no other command should wait for them
 
@@ -49,6 +49,8 @@ def replay(
             for half in outcome.halves:
                 table.add_row(half.name, f"{half.entries:,}", f"{half.outputs:,}", str(len(half.differences)), half.digest[:16])
             console.print(table)
+            for note in (note for half in outcome.halves for note in half.notes):
+                console.print(f"  {note}", markup=False)
         for half in outcome.halves:
             for difference in half.differences:
                 console.print(f"  {half.name}: {difference}", markup=False)

@@ -16,7 +16,7 @@ from tradingsystem.domain.control import Command, CommandKind
 from tradingsystem.domain.orders import Account, BrokerOrder, BrokerPosition, OrderIntent, OrderUpdate
 from tradingsystem.domain.signals import Signal
 from tradingsystem.domain.trading import Latch, LatchCleared, Mark
-from tradingsystem.messages.codec import Malformed, decode
+from tradingsystem.messages.codec import decode, read_json
 from tradingsystem.spec.slices import ExecutionSlice, LiveSettings
 
 
@@ -54,10 +54,7 @@ def read_command(payload: bytes, at_ns: int) -> Command:
         return Command(id=f"plain-{at_ns}", kind=CommandKind.HALT, name="", reason=reason)
     if not text.startswith(b"{"):
         return decode(payload, Command)
-    try:
-        plain = msgspec.json.decode(text, type=PlainCommand)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"not a command: {error}") from error
+    plain = read_json(text, PlainCommand)
     return Command(id=f"plain-{at_ns}", kind=plain.kind, name=plain.name, reason=plain.reason, latch_id=plain.latch_id)
 
 

@@ -30,8 +30,7 @@ def rearm(state: State, kind: LatchKind) -> None:
     elif kind is LatchKind.DRAWDOWN:
         state.peak_equity = state.equity()
     elif kind is LatchKind.RECONCILIATION:
-        state.frozen.clear()
-        state.suspicions.clear()
+        state.frozen.clear()  # what the broker lacks stays unsold: the next comparison says whether it still does
         state.snapshot_due_ns = state.now_ns
 
 

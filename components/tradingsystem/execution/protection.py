@@ -1,7 +1,7 @@
 """Every filled share has a stop at the broker within three seconds: count what is covered, cover what is not.
 
 A bracket protects only when its entry has filled completely; an entry that ends half-filled leaves shares with nothing, and they get an OCO. It refuses
-to believe that legs live because they should: it asks.
+to believe that legs live because they should: it asks. Shares that the broker does not have are not covered, and what would sell them is cancelled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STOPS = frozenset({Role.STOP})
 
 
 class Cover(msgspec.Struct, frozen=True):
-    """A symbol's shares by what protects them: a working stop, a sell that is under way, or a bracket whose legs have not shown themselves yet."""
+    """A symbol's shares that are there, by what protects them: a working stop, a sell under way, or a bracket whose legs have not shown themselves yet."""
 
     held: int
     stopped: int
@@ -57,7 +57,7 @@ def cover_of(state: State, symbol: str) -> Cover:
         selling += max(open_exits - stop, 0)
         if not open_exits:
             promised += _promised(state, group)
-    return Cover(state.held(symbol), stopped, selling + external_exits(state, symbol), promised)
+    return Cover(state.present(symbol), stopped, selling + external_exits(state, symbol), promised)
 
 
 def _promised(state: State, group: list[OrderRecord]) -> int:
@@ -77,11 +77,26 @@ def due(state: State) -> list[Action]:
             continue
         covered = cover_of(state, symbol)
         _measure(state, symbol, covered)
+        if symbol in state.frozen:
+            actions += _shed(state, symbol, covered.held)
         if not covered.unprotected or symbol in state.flattening:
             continue
         actions += _ask_for_legs(state, symbol)
         if covered.bare and state.heard and state.now_ns >= state.retry_at_ns.get(symbol, 0):
             actions += _cover(state, symbol, covered.bare)
+    return actions
+
+
+def _shed(state: State, symbol: str, there: int) -> list[Action]:
+    """Cancel exits of ours that would sell more than is there, the newest first; what is bare afterwards gets a cover of its own."""
+    working_ones = [(group, exit_shares(state, group)) for group in groups_of(state, symbol).values()]
+    surplus = sum(shares for _, shares in working_ones) + external_exits(state, symbol) - there
+    actions: list[Action] = []
+    for group, shares in reversed(working_ones):
+        if surplus > 0 and shares:
+            surplus -= shares
+            exits = [record for record in group if record.open and record.role is not Role.ENTRY and record.order_id is not None]
+            actions += [action for record in exits for action in ask_cancel(state, record)][:1]
     return actions
 
 

@@ -6,9 +6,10 @@ frozen symbol halts. It refuses to repair: shares we cannot explain are a person
 
 from __future__ import annotations
 
-from tradingsystem.domain.orders import OrderState
+from tradingsystem.domain.orders import OrderState, OrderUpdate, Side
 from tradingsystem.domain.trading import LatchKind, TradingState
 from tradingsystem.execution.actions import Action, Alert, Lookup, SetLatch
+from tradingsystem.execution.book import Learned
 from tradingsystem.execution.inbox import SnapshotReceived
 from tradingsystem.execution.latches import latch
 from tradingsystem.execution.orders import Role
@@ -38,8 +39,9 @@ def compare(state: State, snapshot: SnapshotReceived) -> list[Action]:
     ours = {symbol: position.quantity for symbol, position in state.positions.items() if position.quantity}
     theirs = {position.symbol: position.quantity for position in snapshot.positions if position.quantity}
     found = differences(ours, theirs, shared=state.settings.execution.account is AccountKind.SHARED)
-    for symbol in [symbol for symbol in state.suspicions if symbol not in found]:
-        del state.suspicions[symbol]
+    for symbol, suspicion in list(state.suspicions.items()):
+        if symbol not in found and suspicion.seen_at_ns <= snapshot.asked_at_ns:  # else this word is older than the reason for doubt
+            del state.suspicions[symbol]
     for symbol in [symbol for symbol in state.frozen if symbol not in found]:
         del state.frozen[symbol]  # the broker agrees again; a latch that was set stays
     actions: list[Action] = []
@@ -95,6 +97,19 @@ def _suspect(state: State, symbol: str, ours: int, theirs: int, asked_at_ns: int
         state.latches[made.id] = made
         actions.insert(0, SetLatch(made))
     return actions
+
+
+def sold_by_another(state: State, update: OrderUpdate, learned: Learned) -> None:
+    """Shares that an order which is not ours has sold are gone now, not at the next comparison. What nobody knows yet may be anybody's: believed gone
+    until the account has been asked, which is at once."""
+    symbol, held = update.order.symbol, state.held(update.order.symbol)
+    if update.order.side is not Side.SELL or update.execution_id is None or held <= 0:
+        return
+    counted = sum(fill.quantity for fill in learned.fills if state.book.orders[fill.client_order_id].role is Role.EXTERNAL)
+    gone = (update.quantity or 0) if learned.unknown else counted
+    if gone:
+        state.suspicions[symbol] = Suspicion(state.now_ns, held, state.present(symbol) - gone)
+        state.snapshot_due_ns = state.now_ns
 
 
 def told(state: State, snapshot: SnapshotReceived) -> list[Action]:

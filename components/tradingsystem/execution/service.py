@@ -34,7 +34,7 @@ from tradingsystem.execution.status import publish_metrics, status_of
 from tradingsystem.execution.step import begin, step
 from tradingsystem.execution.writer import Owner, Writer
 from tradingsystem.interfaces import Broker, Bus, Clock, Delivery, Entry, Journal, Lease, Subscription
-from tradingsystem.messages.codec import Malformed, decode, encode
+from tradingsystem.messages.codec import Malformed, decode, encode, read_json
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.spec.slices import ExecutionSlice, LiveSettings
 from tradingsystem.telemetry import metrics
@@ -47,6 +47,7 @@ DRAIN_SECONDS = 5.0
 HALT_FILE_SECONDS = 1.0
 KEPT_SECONDS = 3.0  # how long a person waits for a latch to be durable, less than a command's own time-out
 NOT_DURABLE = "NOT durable yet, a restart would forget it: the journal does not answer"
+TELL_ANYWAY_SECONDS = 1.0
 TELL_SECONDS = 0.002  # what is held is told after what was decided has left
 
 _log = structlog.get_logger()
@@ -136,6 +137,7 @@ class ExecutionService:
         self._spawn(self._broker.updates(self._on_update, self._on_connection))
         self._spawn(self._tick())
         self._spawn(self._watch_halt_file())
+        self._spawn(self._tell_anyway())
         self._spawn(self._remember(store))
         self._spawn(self._writer.keep(self._on_lease_lost))
         try:
@@ -290,8 +292,8 @@ class ExecutionService:
     def _on_spec(self, entry: Entry) -> None:
         try:
             applied: SpecApplied = decode(entry.payload, SpecApplied)
-            live = msgspec.json.decode(applied.spec, type=LiveSettings)
-        except (Malformed, msgspec.DecodeError) as error:
+            live = read_json(applied.spec, LiveSettings)
+        except Malformed as error:
             _log.error("spec_refused", seq=entry.seq, in_force=self.live_generation, reason=str(error))
             return
         self._offer(inbox.SpecReceived(received_at_ns=self._clock.now(), generation=applied.generation, live=live))
@@ -316,6 +318,12 @@ class ExecutionService:
             if early_ns > 0:
                 await asyncio.sleep(early_ns / NS_PER_SECOND)
             self._offer(inbox.TimerTicked(received_at_ns=self._clock.now()))
+            self._tell_status()
+
+    async def _tell_anyway(self) -> None:
+        """Once a machine second: after a simulated day market time stands still, and people still ask what is held."""
+        while True:
+            await asyncio.sleep(TELL_ANYWAY_SECONDS)
             self._tell_status()
 
     async def _watch_halt_file(self) -> None:

@@ -43,7 +43,7 @@ class Day(msgspec.Struct, kw_only=True):
 
 
 class Suspicion(msgspec.Struct, frozen=True):
-    """A difference with the broker that was seen once."""
+    """A difference with the broker, as it was last told."""
 
     seen_at_ns: int
     ours: int
@@ -127,13 +127,16 @@ class State(msgspec.Struct, kw_only=True):
         position = self.positions.get(symbol)
         return position.quantity if position is not None else 0
 
-    def sellable(self, symbol: str) -> int:
-        """Shares that may be sold: what our fills hold, and never more than the broker told while the two differ; none before it was heard."""
-        if not self.heard:
-            return 0
+    def present(self, symbol: str) -> int:
+        """Shares that are there: what our fills hold, less what the broker's word lacks of it. That word is of one moment, and what we have sold since
+        has left both counts alike: so it is the difference that stays, not the number."""
         suspicion = self.suspicions.get(symbol)
         held = self.held(symbol)
-        return held if suspicion is None else max(min(held, suspicion.theirs), 0)
+        return held if suspicion is None else max(held - max(suspicion.ours - suspicion.theirs, 0), 0)
+
+    def sellable(self, symbol: str) -> int:
+        """Shares that may be sold: those that are there; none before the broker was heard."""
+        return self.present(symbol) if self.heard else 0
 
     def unrealised(self) -> Decimal:
         held = ((symbol, position) for symbol, position in self.positions.items() if position.quantity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 
 from tradingsystem.domain.control import CommandAnswer, CommandKind
-from tradingsystem.domain.orders import BrokerOrder, Fill, OrderIntent, OrderState, Purpose, Side
+from tradingsystem.domain.orders import BrokerOrder, Fill, OrderIntent, OrderState, OrderUpdate, Purpose, Side
 from tradingsystem.domain.time import NS_PER_MINUTE, new_york_date
 from tradingsystem.domain.trading import LatchKind, TradingState
 from tradingsystem.execution import answers, entries, flatten, halting, limits, protection, reconciliation
@@ -67,7 +67,7 @@ def step(state: State, entry: InboxEntry) -> list[Action]:
             state.clock_at_ns = state.now_ns
             return _tick(state) + _sweep(state)
         case UpdateReceived():
-            return _heard(state, state.book.update(entry.update, state.now_ns), entry.update.order) + _sweep(state)
+            return _updated(state, entry.update) + _sweep(state)
         case AnswerReceived():
             return _answered(state, entry) + _sweep(state)
         case SnapshotReceived():
@@ -118,6 +118,12 @@ def _take_snapshot(state: State) -> list[Action]:
 
 
 # --- the broker's word ---------------------------------------------------------------------------------------------------------------------
+
+
+def _updated(state: State, update: OrderUpdate) -> list[Action]:
+    learned = state.book.update(update, state.now_ns)
+    reconciliation.sold_by_another(state, update, learned)
+    return _heard(state, learned, update.order)
 
 
 def _heard(state: State, learned: Learned, order: BrokerOrder) -> list[Action]:

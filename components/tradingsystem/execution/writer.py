@@ -16,7 +16,7 @@ import structlog
 from tradingsystem.domain.errors import BrokenInvariant, OutcomeUnknown, RequestRefused, TryAgain
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.interfaces import Clock, Journal, Lease
-from tradingsystem.messages.codec import encode
+from tradingsystem.messages.codec import Malformed, encode, read_json
 from tradingsystem.messages.subjects import Subjects
 
 RENEW_SHARE = 0.2  # of the lease's life
@@ -75,8 +75,8 @@ class Writer:
         if not value:
             return True
         try:
-            holder = msgspec.json.decode(value, type=Owner)
-        except msgspec.DecodeError:
+            holder = read_json(value, Owner)
+        except Malformed:
             return False
         return holder.id == self._owner.id or bool(holder.place and holder.place == self._owner.place)
 

@@ -17,6 +17,11 @@ class Malformed(ValueError):
     """The payload is not what its subject promises."""
 
 
+_UNREADABLE = (
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+)  # text that is not UTF-8, and what nests too deeply, are no DecodeError
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 
 
@@ -39,9 +44,20 @@ def decode(payload: bytes | memoryview, kind: type[T] | Any) -> T:
     """One message of exactly that type (or tagged union). Raises ``Malformed``."""
     try:
         return cast(T, _decoder(kind).decode(payload))
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        name = getattr(kind, "__name__", str(kind))
-        raise Malformed(f"not a {name}: {error}") from error
+    except _UNREADABLE as error:
+        raise _malformed(kind, error) from error
+
+
+def read_json(payload: bytes, kind: type[T]) -> T:
+    """What a person or a file says in JSON, as that type. Raises ``Malformed``."""
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except _UNREADABLE as error:
+        raise _malformed(kind, error) from error
+
+
+def _malformed(kind: Any, error: Exception) -> Malformed:
+    return Malformed(f"not a {getattr(kind, '__name__', str(kind))}: {error}")
 
 
 def plain(message: Any) -> Any:

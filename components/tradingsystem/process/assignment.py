@@ -64,7 +64,7 @@ class Assignment:
             return msgspec.json.decode(self.slice_file.read_bytes(), type=SLICE_OF[self.service])
         except OSError as error:
             raise InvalidInput(f"{self.slice_file}: cannot read the slice ({error.strerror})") from error
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidInput(f"{self.slice_file}: not a slice for {self.service}: {error}") from error
 
     def password(self) -> str:

@@ -283,7 +283,7 @@ def last_reason(path: Path) -> str:
     for line in reversed(lines):
         try:
             event = msgspec.json.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if isinstance(event, dict) and event.get("level") == "error":
             words = event.get("reason") or str(event.get("exception", "")).strip().rsplit("\n", 1)[-1]

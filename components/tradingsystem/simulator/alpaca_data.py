@@ -122,7 +122,7 @@ class AlpacaData:
     def _on_message(self, client: _Client, payload: bytes, *, text: bool) -> None:
         try:
             message = msgspec.json.decode(payload) if text else msgspec.msgpack.decode(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             message = None
         if not isinstance(message, dict):
             self._answer(client, _error(400))

@@ -311,7 +311,7 @@ async def _body(request: web.Request) -> Any:
     """The decoded JSON body; None when it is not JSON."""
     try:
         return msgspec.json.decode(await request.read())
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

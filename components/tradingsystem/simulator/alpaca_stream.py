@@ -139,7 +139,7 @@ def _decode(payload: bytes, *, text: bool) -> dict[str, Any]:
     for decode in (msgspec.json.decode, *(() if text else (msgspec.msgpack.decode,))):
         try:
             message = decode(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         return message if isinstance(message, dict) else {}
     return {}

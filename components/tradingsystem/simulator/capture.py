@@ -73,10 +73,6 @@ class Capture:
             self._file.close()
             self._file = None
 
-    def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-
     def _row(self, connection: str, direction: Direction, kind: str, payload: bytes) -> None:
         if self._file is None:  # closed while a connection was still ending
             return
@@ -92,6 +88,7 @@ class Capture:
         except UnicodeDecodeError:
             row["base64"] = base64.b64encode(payload).decode("ascii")
         self._file.write(_ENCODER.encode(row) + b"\n")
+        self._file.flush()  # whoever reads beside a running simulator, or after its crash, misses nothing
 
 
 def _http_bytes(start: str, headers: list[tuple[str, str]], body: bytes) -> bytes:

@@ -209,7 +209,7 @@ def rewrite(payload: bytes, fault: StreamFault) -> bytes:
     """The JSON frame with `fault.path` replaced or removed; a list in the way means "in each of its members". Not JSON: unchanged."""
     try:
         document = msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return payload
     _rewrite_at(document, fault.path.split("."), fault)
     return msgspec.json.encode(document)

@@ -114,7 +114,7 @@ class PolygonWire:
         try:
             message = msgspec.json.decode(payload, type=dict[str, Any])
             action, params = str(message.get("action", "")), str(message.get("params", ""))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             client.connection.answer(frame(status("error", "invalid message")))
             return
         if action == "auth":

@@ -218,7 +218,7 @@ class Simulator:
     async def _put_scenario(self, request: web.Request) -> web.Response:
         try:
             scenario = msgspec.json.decode(await request.read(), type=Scenario)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return answer({"error": f"scenario: {error}"}, 422)
         self.set_scenario(scenario)
         return answer({"scenario": scenario})
@@ -226,7 +226,7 @@ class Simulator:
     async def _post_pace(self, request: web.Request) -> web.Response:
         try:
             lag = msgspec.json.decode(await request.read(), type=dict[str, float])["lag_seconds"]
-        except (msgspec.DecodeError, KeyError):
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
             return answer({"error": 'pace: the body must be {"lag_seconds": number}'}, 422)
         return answer({"factor": self.pace(lag)})
 

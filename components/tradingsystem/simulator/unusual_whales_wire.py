@@ -204,7 +204,7 @@ class UnusualWhalesWire:
     def _on_message(self, client: _Client, payload: bytes) -> None:
         try:
             message = msgspec.json.decode(payload, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             message = {}
         channel, kind = str(message.get("channel", "")), message.get("msg_type")
         known = channel == "flow-alerts" or channel.startswith("price:")

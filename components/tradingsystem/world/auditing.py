@@ -54,7 +54,7 @@ def read_audit(status: int, told: str, errors: str = "") -> Audited:
     findings = [line.strip() for line in lines if line.startswith("  ")]
     try:
         summary = msgspec.json.decode(lines[-1], type=dict[str, object]) if lines else {}
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         summary = {}
     if not summary:
         findings.append(f"no summary, exit status {status}: {(errors.strip().splitlines() or ['it said nothing'])[-1]}")

@@ -97,6 +97,7 @@ class Day:
     filter_numbers: dict[str, float] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)
     unreadable: int = 0
+    endings: list[str] = field(default_factory=list)  # of the recording, where nobody wrote an end
     filled_orders: set[str] = field(default_factory=set)
 
     @property
@@ -162,9 +163,9 @@ def read_day(run: Path) -> Day:
     """The day of a run. Raises ``InvalidInput`` when there is no recording or it is damaged."""
     folder = recording_of(run)
     reader = _Reader()
-    for record in read_records(folder, "journal"):
+    for record in read_records(folder, "journal", reader.day.endings.append):
         reader.journal(record)
-    for record in read_records(folder, "state"):
+    for record in read_records(folder, "state", reader.day.endings.append):
         reader.state(record)
     return reader.finish()
 

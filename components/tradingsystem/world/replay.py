@@ -39,6 +39,7 @@ class Half:
     outputs: int = 0
     differences: list[str] = field(default_factory=list)
     digest: str = ""
+    notes: list[str] = field(default_factory=list)  # about the recording that it was fed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,15 @@ class MissingBatches(InvalidInput):
     """A recorded cut needs batches that the recording does not hold; the text says which."""
 
 
-def journal_of(directory: Path) -> list[Record]:
-    """The journal's entries, each once, in their one sequence."""
-    found = {record.seq: record for record in read_records(directory, "journal")}
+def journal_of(directory: Path, tell: Callable[[str], None] = lambda _: None) -> list[Record]:
+    """The journal's entries, each once, in their one sequence. ``tell`` hears of ends that nobody wrote."""
+    found = {record.seq: record for record in read_records(directory, "journal", tell)}
     return [found[seq] for seq in sorted(found)]
 
 
-def batches_of(directory: Path) -> dict[tuple[int, int], bytes]:
-    """The tape's batches by (epoch, seq), encoded as they were published."""
-    return {(record.epoch, record.seq): record.payload for record in read_records(directory, "tape")}
+def batches_of(directory: Path, tell: Callable[[str], None] = lambda _: None) -> dict[tuple[int, int], bytes]:
+    """The tape's batches by (epoch, seq), encoded as they were published. ``tell`` hears of ends that nobody wrote."""
+    return {(record.epoch, record.seq): record.payload for record in read_records(directory, "tape", tell)}
 
 
 Scorer = Callable[[filter_step.Swept], Scores]

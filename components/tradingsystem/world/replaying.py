@@ -43,7 +43,7 @@ class Plan:
         path = self.folder / "slices" / "filter.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=FilterSlice)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path}: {error}") from error
 
 
@@ -70,7 +70,11 @@ def replay_filter_half(plan: Plan) -> Half:
             raise InvalidInput(f"the recording was made with another model than there is here: {error}; say where with --models") from error
         return serving, _Paused(score, plan.delay_seed)
 
-    return replay_filter(spec.system, spec, load, journal_of(plan.recording), batches_of(plan.recording))
+    notes: list[str] = []
+    journal, batches = journal_of(plan.recording, notes.append), batches_of(plan.recording, notes.append)
+    half = replay_filter(spec.system, spec, load, journal, batches)
+    half.notes = notes
+    return half
 
 
 def replay_execution_half(plan: Plan) -> Half:

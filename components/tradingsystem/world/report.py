@@ -195,4 +195,5 @@ def _footer(day: Day) -> str:
         parts.append(f"build {builds}")
     if day.unreadable:
         parts.append(f"{day.unreadable} recorded messages could not be read")
+    parts += day.endings
     return f"<footer>{escaped('; '.join(parts))}.</footer>"

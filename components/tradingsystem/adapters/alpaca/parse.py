@@ -74,7 +74,7 @@ def read(payload: bytes | msgspec.Raw, kind: type[T]) -> T:
     """JSON of that shape. Raises ``Unreadable``."""
     try:
         return msgspec.json.decode(payload, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"not a {getattr(kind, '__name__', kind)}: {error}") from error
 
 
