@@ -225,7 +225,7 @@ def _is_torn(source: pa.MemoryMappedFile, place: int) -> bool:
         return False
     if left < 8 + length:
         return True
-    return left < 8 + length + _body_length(source.read_at(length, place + 8))
+    return int(left) < 8 + int(length) + _body_length(source.read_at(length, place + 8))
 
 
 def _body_length(message: bytes) -> int:
