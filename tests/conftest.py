@@ -61,6 +61,7 @@ THOROUGH = (
     "tests/execution/test_faults.py",
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
+    "tests/ingestion/test_frames.py",
     "tests/ingestion/test_with_simulator.py",
     "tests/promises/test_caches.py",
     "tests/simulator/test_alpaca_rest.py",
@@ -68,6 +69,7 @@ THOROUGH = (
     "tests/simulator/test_faults.py",
     "tests/simulator/test_market.py",
     "tests/simulator/test_market_wires.py",
+    "tests/simulator/test_own_recording.py",
     "tests/simulator/test_player.py",
     "tests/simulator/test_server.py",
 )

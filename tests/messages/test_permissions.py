@@ -21,6 +21,7 @@ SUBJECTS = Subjects("testing")
 
 ONLY_SPEAKERS = {
     SUBJECTS.tape: "ingestion",
+    SUBJECTS.frames: "ingestion",
     SUBJECTS.marks: "filter",
     SUBJECTS.journal_cut: "filter",
     SUBJECTS.journal_signal: "filter",

@@ -17,10 +17,12 @@ from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.control import ModelSwitched, SessionOpened, SpecApplied, SpecSwitched, SymbolFact, SymbolTable, TapeNote
 from tradingsystem.domain.errors import NotAuthorized, TradingSystemError, TryAgain
+from tradingsystem.domain.frames import Frame
 from tradingsystem.domain.rows import Rows
 from tradingsystem.domain.time import EARLIEST_NS, NS_PER_MINUTE, NS_PER_SECOND, new_york_date
 from tradingsystem.ingestion import freshness
 from tradingsystem.ingestion.failover import carriers_of
+from tradingsystem.ingestion.frames import FrameTray
 from tradingsystem.ingestion.intake import Intake
 from tradingsystem.ingestion.sealing import SILENCE_MACHINE_NS, SILENCE_NS, Moment, Sealed
 from tradingsystem.ingestion.status import IngestionStatus, KeptEpoch
@@ -125,7 +127,7 @@ class IngestionService:
         if kept is None:
             return
         session = kept.opened.session
-        epoch = _Epoch(kept, self._spec, self._clock, self._publish, self._on_source)
+        epoch = _Epoch(kept, self._spec, self._clock, self._publish, self._on_source, self._record)
         self._epoch = epoch
         epoch.begin(tuple(self._switches.values()), self._wishes)
         log.info("epoch_begins", epoch=kept.epoch, symbols=len(kept.table.facts), day=str(session.day))
@@ -169,7 +171,13 @@ class IngestionService:
         while True:
             period_ns = max(SILENCE_MACHINE_NS, SILENCE_NS / max(1.0, self._clock.speed))
             await asyncio.sleep(period_ns / 4 / NS_PER_SECOND)
-            epoch.publish(epoch.intake.sealer.advance(self._moment()))
+            moment = self._moment()
+            epoch.publish(epoch.intake.sealer.advance(moment))
+            self._record(epoch.tray.due(moment.machine_ns))
+
+    def _record(self, frames: Sequence[Frame]) -> None:
+        if frames:
+            self._bus.publish(self._subjects.frames, encode(list(frames)))
 
     def _publish(self, sealed: Sequence[Sealed]) -> None:
         for item in sealed:
@@ -315,10 +323,13 @@ class _Epoch:
         clock: Clock,
         publish: Callable[[Sequence[Sealed]], None],
         on_health: Callable[[_Epoch, str, SourceEvent, int | None], None],
+        record: Callable[[Sequence[Frame]], None],
     ) -> None:
         self._kept = kept
         self._clock = clock
         self._on_health = on_health
+        self._record = record
+        self.tray = FrameTray(spec.sources)
         self.publish = publish
         self.session = kept.opened.session
         carriers = carriers_of(spec.sources)
@@ -348,6 +359,7 @@ class _Epoch:
         if self._timer is not None:
             self._timer.cancel()
         self.publish(self.intake.sealer.finish(self._moment()))
+        self._record(self.tray.take())
 
     def rows(self, source: str, rows: Rows, received_ns: int) -> None:
         """As ``SourceSink``."""
@@ -376,7 +388,9 @@ class _Epoch:
         self._on_health(self, source, event, lost_since_ns if returned else None)
 
     def frame(self, source: str, payload: bytes, received_ns: int) -> None:
-        """As ``SourceSink``: frames are counted where they are received, and recorded by who wants them there."""
+        """As ``SourceSink``: for the recorder, where the source asks for that."""
+        if self.tray.keeps(source):
+            self._record(self.tray.put(Frame(source, received_ns, payload), self._clock.monotonic()))
 
     def _arm(self, machine_ns: int) -> None:
         due_ns = self.intake.sealer.due_machine_ns()

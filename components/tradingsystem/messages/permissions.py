@@ -27,7 +27,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
     """The users of one system, in a stable order."""
     subject = Subjects(system)
     speaks: dict[str, tuple[str, ...]] = {
-        "ingestion": (subject.tape,),
+        "ingestion": (subject.tape, subject.frames),
         "filter": (subject.marks, subject.candidates, subject.journal_cut, subject.journal_signal),
         "execution": (
             subject.held,
@@ -56,6 +56,8 @@ def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
         publish = (*publish, f"_INBOX_{PERSON}.>")  # answers to commands
     heard = tuple(f"{prefix}.{subject.system}.>" for prefix in ("beat", "state", "want", "command", "journal"))
     subscribe = (subject.tape, subject.clock, subject.marks, *heard, subject.echo(name), inbox)
+    if name == "recorder":
+        subscribe = (*subscribe, subject.frames)
     return Permissions(user=name, publish=publish, subscribe=subscribe)
 
 

@@ -21,6 +21,11 @@ class Subjects:
         return f"tape.{self.system}"
 
     @property
+    def frames(self) -> str:
+        """Lists of ``Frame``, by ingestion, for the recorder."""
+        return f"frame.{self.system}"
+
+    @property
     def clock(self) -> str:
         """Clock ticks, by the simulator."""
         return f"clock.{self.system}"

@@ -32,7 +32,7 @@ WAIT_SECONDS = 0.5
 
 _Connected = TypeVar("_Connected", NatsBus, NatsJournal)
 
-LOCAL_SUBJECTS = frozenset({"tape", "mark", "want", "clock"})
+LOCAL_SUBJECTS = frozenset({"tape", "frame", "mark", "want", "clock"})
 """What stays inside when all services share a process; beats, states and commands also leave it, since other commands look from outside."""
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import structlog
 
+from tradingsystem.domain.frames import Frame
 from tradingsystem.domain.time import NS_PER_MILLISECOND
 from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal, Tape
 from tradingsystem.messages.batch import read_position
-from tradingsystem.messages.codec import Malformed
+from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.recorder.segments import Record, SegmentWriter, last_position
 from tradingsystem.recorder.sequence import TapeSequence
@@ -24,11 +25,12 @@ from tradingsystem.telemetry import metrics
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 0.1
-KINDS = ("tape", "journal", "state")
+KINDS = ("tape", "journal", "state", "frame")
 
 
 class RecorderService:
-    """Writes ``tape-*``, ``journal-*`` and ``state-*.arrows`` into one run's directory; states and beats are for the report, replay needs none."""
+    """Writes ``tape-*``, ``journal-*``, ``state-*`` and ``frame-*.arrows`` into one run's directory. Replay needs the first two; states and beats are
+    for the report, frames for who plays the day again over the wire."""
 
     name = "recorder"
 
@@ -41,6 +43,7 @@ class RecorderService:
         self._tape = tape
         self._records: dict[str, list[Record]] = {kind: [] for kind in KINDS}
         self._sequence = TapeSequence(*last_position(directory, "tape"))
+        self._frame_seq = last_position(directory, "frame")[1]
         self._recorded = dict.fromkeys(KINDS, 0)
         self.progress_ns = 0
 
@@ -54,6 +57,7 @@ class RecorderService:
         _, journal_seq = last_position(self._directory, "journal")
         heard = [
             await self._bus.subscribe(self._subjects.tape, self._on_batch),
+            await self._bus.subscribe(self._subjects.frames, self._on_frames),
             await self._bus.subscribe(self._subjects.state("*"), self._on_state),
             await self._bus.subscribe(self._subjects.beat("*"), self._on_state),
         ]
@@ -96,6 +100,17 @@ class RecorderService:
 
     def _on_entry(self, entry: Entry) -> None:
         self._records["journal"].append(Record(0, entry.seq, self._clock.now(), entry.subject, entry.payload))
+
+    def _on_frames(self, delivery: Delivery) -> None:
+        try:
+            frames: list[Frame] = decode(delivery.payload, list[Frame])
+        except Malformed as error:
+            metrics.bus_malformed.labels(kind="frame").inc()
+            log.warning("frames_malformed", reason=str(error))
+            return
+        for frame in frames:
+            self._frame_seq += 1
+            self._records["frame"].append(Record(0, self._frame_seq, frame.received_ns, frame.source, frame.payload))
 
     def _on_state(self, delivery: Delivery) -> None:
         self._records["state"].append(Record(0, 0, self._clock.now(), delivery.subject, delivery.payload))

@@ -1,8 +1,9 @@
-"""Recorded days over the same seam as the generated market: LEAN's zip-of-CSV and Polygon's flat files.
+"""Recorded days over the same seam as the generated market: LEAN's zip-of-CSV, Polygon's flat files, and our own recordings.
 
 VIX: `daily/vix.csv` beside the data gives the close of the session before (known in advance, so nobody looks ahead),
 repeated every 15 s; where the file has no such day (it starts in 2014) there are no index values at all, because a
-number derived from SPY would be called VIX and is not. It refuses to bridge gaps in what was recorded.
+number derived from SPY would be called VIX and is not. Our own recordings hold VIX as it was told, and of the days
+before only averages: each of those days is shown as the average one. It refuses to bridge gaps in what was recorded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tradingsystem.domain import calendar
-from tradingsystem.simulator import flat_files, lean
+from tradingsystem.domain.control import SymbolFact
+from tradingsystem.simulator import flat_files, lean, own_recording
 from tradingsystem.simulator.feed import (
     SECOND_NS,
     VIX_SYMBOL,
@@ -27,7 +29,9 @@ from tradingsystem.simulator.feed import (
     SymbolFacts,
     concatenate,
     empty_slice,
+    no_minutes,
     session_of,
+    sessions_before,
 )
 from tradingsystem.simulator.recorded import DamagedFile, Recording, make_slice
 
@@ -37,7 +41,7 @@ KIND_ORDER = {Kind.SECOND_BAR: 0, Kind.MINUTE_BAR: 1, Kind.INDEX: 2, Kind.QUOTE:
 
 def dates(folder: Path) -> list[datetime.date]:
     """Days that can be played from a folder, in order."""
-    days = set(lean.dates(folder))
+    days = {*lean.dates(folder), *own_recording.dates(folder)}
     for path in folder.rglob("*.csv.gz"):
         name = path.name.removesuffix(".csv.gz")
         if {"trades_v1", "minute_aggs_v1"} & set(path.parts) and name[:4].isdigit():
@@ -51,18 +55,25 @@ class Player:
     def __init__(self, folder: Path, date: datetime.date, symbols: frozenset[str] | None = None) -> None:
         self._folder, self._session = folder, session_of(date)
         self._lean = (folder / "tick").is_dir() or (folder / "minute").is_dir()
-        recording = lean.load(folder, date) if self._lean else flat_files.load(folder, date, symbols)
+        self._facts = own_recording.facts_of(folder)
+        recording = self._read(symbols)
         if symbols is not None:
             recording.parts = {name: parts for name, parts in recording.parts.items() if name in symbols}
         self.notes = recording.notes
         self._symbols = tuple(sorted(recording.parts))
-        self.vix = vix_before(folder, date)
-        if self.vix is None:
+        self.vix = vix_before(folder, date) if recording.indices is None else None
+        if self.vix is None and recording.indices is None:
             self.notes["sessions without VIX"] = 1
         self._events = self._order(recording)
         self._next = 0
         self._delivered_ns = self._session.first_ns
         self._past: list[DayBars] | None = None
+
+    def _read(self, symbols: frozenset[str] | None) -> Recording:
+        folder, date = self._folder, self._session.date
+        if own_recording.place_of(folder) is not None:
+            return own_recording.load(folder, date)
+        return lean.load(folder, date) if self._lean else flat_files.load(folder, date, symbols)
 
     def _order(self, recording: Recording) -> Slice:
         """All symbols in one order of time; at the same instant bars before quotes before trades."""
@@ -72,6 +83,8 @@ class Player:
             for part in recording.parts[name]:
                 part.symbol[:] = i
                 parts.extend(_within(part, first_ns, last_ns))
+        if recording.indices is not None:
+            parts.extend(_within(recording.indices, first_ns, last_ns))
         if self.vix is not None:
             at = np.arange(first_ns + SECOND_NS, last_ns, VIX_EVERY_NS, dtype=np.int64)
             parts.append(make_slice(Kind.INDEX, at, price=np.full(len(at), self.vix), symbol=np.full(len(at), VIX_SYMBOL)))
@@ -102,6 +115,8 @@ class Player:
 
     def reference(self) -> list[SymbolFacts]:
         """Facts in the order of `symbols`; averages are of the days before that the folder has, 0 when it has none."""
+        if self._facts:
+            return [_told(name, self._facts.get(name)) for name in self._symbols]
         past = self.history_days(30)
         facts: list[SymbolFacts] = []
         for i, name in enumerate(self._symbols):
@@ -124,13 +139,26 @@ class Player:
         return facts
 
     def history_days(self, count: int) -> list[DayBars]:
-        """Sessions before this one that the folder has (LEAN's minute files), oldest first."""
+        """Sessions before this one that the folder has (LEAN's minute files), oldest first; of our own recordings the average day, again and again."""
+        if self._facts:
+            return [self._average(date) for date in sessions_before(self._session.date, count)]
         if not self._lean:
             return []
         if self._past is None:
             days = [day for day in lean.dates(self._folder) if day < self._session.date and calendar.is_session(day)]
             self._past = [self._day(date) for date in days]
         return self._past[max(0, len(self._past) - count) :]
+
+    def _average(self, date: datetime.date) -> DayBars:
+        """The day before, as far as it is known: its close, and the average day's volume and range."""
+        known = [self._facts.get(name) for name in self._symbols]
+        close = np.array([fact.previous_close if fact else np.nan for fact in known])
+        half = close * np.nan_to_num(np.array([fact.average_range if fact else 0.0 for fact in known])) / 2.0
+        volume = np.nan_to_num(np.array([fact.average_volume if fact else 0.0 for fact in known]))
+        trades = np.zeros(len(known), dtype=np.int64)
+        return DayBars(
+            session=session_of(date), open=close, high=close + half, low=close - half, close=close, volume=volume, vwap=close, trades=trades
+        )
 
     def _day(self, date: datetime.date) -> DayBars:
         session = session_of(date)
@@ -148,8 +176,25 @@ class Player:
         return DayBars(session=session, volume=volume, trades=np.zeros(len(volume), dtype=np.int64), **columns)
 
     def history_minutes(self, symbol: int, date: datetime.date) -> MinuteBars:
-        """Minute bars of a past session from LEAN's minute files; empty for flat files."""
+        """Minute bars of a past session from LEAN's minute files; empty for flat files and our own recordings."""
+        if not self._lean:
+            return no_minutes()
         return lean.minute_bars(self._folder, self._symbols[symbol], date)
+
+
+def _told(name: str, fact: SymbolFact | None) -> SymbolFacts:
+    """What a recording knows of a symbol; one that was not in that morning's list is a stock of which nothing is known."""
+    return SymbolFacts(
+        symbol=name,
+        name=f"{name} (recorded)",
+        type=fact.type if fact else "CS",
+        primary_exchange=fact.exchange if fact else "XNYS",
+        tape={"XNYS": 1, "XNAS": 3}.get(fact.exchange if fact else "XNYS", 2),
+        previous_close=float(np.nan_to_num(fact.previous_close)) if fact else 0.0,
+        average_volume=float(np.nan_to_num(fact.average_volume)) if fact else 0.0,
+        luld_tier=1,
+        shares_outstanding=0,
+    )
 
 
 def _within(part: Slice, first_ns: int, last_ns: int) -> list[Slice]:

@@ -36,6 +36,7 @@ class Recording:
 
     parts: dict[str, list[Slice]] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
+    indices: Slice | None = None  # values of indices, where the recording has them
 
     def note(self, what: str, count: int) -> None:
         """Count something a reader should know, e.g. suspicious rows."""

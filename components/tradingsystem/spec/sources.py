@@ -66,6 +66,13 @@ class Source(Section, frozen=True, kw_only=True):
     feed: Annotated[DataFeed, about("Alpaca's tape; read only when type is Alpaca. Sip, since IEX's quotes are not the market's.")] = (
         DataFeed.SIP
     )
+    record_frames: Annotated[
+        bool,
+        about(
+            "Keep its frames as they came, beside the tape: a recording with them can be played again over the wire. "
+            "False, since the tape holds all that decides, and frames are several times its size."
+        ),
+    ] = False
     plugin: Annotated[
         str,
         Meta(max_length=63, pattern="^([a-z][a-z0-9_]*)?$"),
