@@ -1,7 +1,11 @@
-"""``tradingsystem data import FOLDER``: whether a folder of recorded days can be played, and what is in it. It copies and changes nothing."""
+"""``tradingsystem data import FOLDER``: whether a folder of recorded days can be played, and what is in it; it copies and changes nothing.
+``tradingsystem data fetch FOLDER`` brings such days from Polygon."""
 
 from __future__ import annotations
 
+import asyncio
+import enum
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,18 +19,31 @@ if TYPE_CHECKING:
     from tradingsystem.process.recorded_data import RecordedDay
 
 SYMBOLS_SHOWN = 8
+TICKER = re.compile(r"[A-Z][A-Za-z0-9.]{0,9}")
+MARKET = "SPY"  # the regime is read from it
+
+
+class Kind(enum.StrEnum):
+    """What is fetched."""
+
+    TRADES = "trades"
+    QUOTES = "quotes"
+    MINUTES = "minutes"
 
 
 def register(application: typer.Typer) -> None:
     """Add the commands."""
-    data = typer.Typer(no_args_is_help=True, help="Recorded market data: LEAN's zip-of-CSV folders and Polygon's flat files.")
+    data = typer.Typer(
+        no_args_is_help=True, help="Recorded market data: LEAN's zip-of-CSV folders, Polygon's flat files, our own recordings."
+    )
     data.callback()(_nothing)
     data.command("import")(import_folder)
+    data.command("fetch")(fetch)
     application.add_typer(data, name="data")
 
 
 def _nothing() -> None:
-    """Recorded market data: LEAN's zip-of-CSV folders and Polygon's flat files."""
+    """Recorded market data: LEAN's zip-of-CSV folders, Polygon's flat files, our own recordings."""
 
 
 def import_folder(
@@ -40,7 +57,9 @@ def import_folder(
     if day is not None:
         days = [one for one in days if one == day.date()]
     if not days:
-        raise InvalidInput(f"{folder}: no recorded day there; expected LEAN's tick/ and minute/ zips, or Polygon's trades_v1/*.csv.gz")
+        raise InvalidInput(
+            f"{folder}: no recorded day there; expected LEAN's tick/ and minute/ zips, Polygon's trades_v1/*.csv.gz, or recording/frame-*.arrows"
+        )
     damaged = []
     for one in days:
         try:
@@ -51,6 +70,41 @@ def import_folder(
         raise InvalidInput("\n".join([f"{len(damaged)} of {len(days)} days cannot be played:", *(f"  {text}" for text in damaged)]))
     count = "It" if len(days) == 1 else f"All {len(days)}"
     typer.echo(f"{count} can be played: tradingsystem demo --data {folder} --date {days[-1]}")
+
+
+def fetch(
+    folder: Annotated[Path, typer.Argument(help="Folder for Polygon's flat files; made when it is not there.", metavar="FOLDER")],
+    *,
+    day: Annotated[datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The session.")],
+    symbols: Annotated[str, typer.Option("--symbols", help="Comma list, as AAPL,SPY.")],
+    kinds: Annotated[list[Kind] | None, typer.Option("--kind", help="Again and again; trades and quotes unless given.")] = None,
+    url: Annotated[str, typer.Option("--url", help="Another address than Polygon's, as https://api.massive.com.")] = "",
+) -> None:
+    """Fetch a day of some symbols from Polygon's REST into FOLDER, as flat files that play like bought ones.
+
+    The key is the system's (secret polygon, or POLYGON_API_KEY). Interrupted or refused for too many requests, the next run goes on where it stopped; a file
+    that is complete is left alone.
+    """
+    from tradingsystem.process.fetching import ADDRESS, fetch_day  # the client loads slowly
+
+    tickers = list(dict.fromkeys(name.strip() for name in symbols.split(",") if name.strip()))
+    wrong = [name for name in tickers if not TICKER.fullmatch(name)]
+    if wrong or not tickers:
+        raise InvalidInput(f"--symbols: {', '.join(map(repr, wrong)) or 'nothing'} cannot be fetched; give tickers, as AAPL,BRK.B")
+    wanted = [kind.value for kind in kinds or (Kind.TRADES, Kind.QUOTES)]
+    try:
+        files = asyncio.run(
+            fetch_day(folder, day.date(), tickers, wanted, url=url or ADDRESS, told=lambda text: typer.echo(text, err=True))
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    for file in files:
+        counts = ", ".join(f"{name} {count:,}" for name, count in file.rows.items())
+        typer.echo(f"{file.path}: {'complete, left alone' if file.kept else counts}")
+    if MARKET not in tickers:
+        typer.echo(f"note: without {MARKET} the filter cannot tell the market's regime")
+    typer.echo(f"Look: tradingsystem data import {folder}   Play: tradingsystem demo --data {folder} --date {day.date()}")
 
 
 def _lines(day: RecordedDay) -> list[str]:
