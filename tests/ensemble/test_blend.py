@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradingsystem.bundles.manifest import Calibration
+from tradingsystem.domain.rows import F32, F64
 from tradingsystem.ensemble.blend import assess, break_even
 from tradingsystem.ensemble.confidence import WINDOW_ROWS, ConfidenceWindow, agreement
 from tradingsystem.ensemble.weights import member_weights
@@ -73,3 +74,49 @@ def test_a_useless_member_gets_only_the_shrunken_share() -> None:
     assert weights[0] > 0.6
     assert weights[1] == pytest.approx(weights[2])
     assert weights[1] > 0.15
+
+
+def _plainly(members: F32, blend: F32, window: F64) -> tuple[F64, F64]:
+    """Confidence and lower bound as the books write them, in numpy: the oracle."""
+    bounded = np.clip(members.astype(np.float64), 1e-6, 1 - 1e-6)
+    logits = np.log(bounded / (1 - bounded))
+    confidence = np.searchsorted(np.sort(window), logits.mean(axis=1) - logits.std(axis=1)) / len(window)
+    p = np.clip(blend.astype(np.float64), 1e-6, 1 - 1e-6)
+    logit = np.log(p / (1 - p))
+    raw = (logit - CALIBRATION.intercept) / CALIBRATION.slope
+    deviation = np.sqrt(CALIBRATION.variance_slope * raw**2 + 2 * CALIBRATION.covariance * raw + CALIBRATION.variance_intercept)
+    return confidence, 1 / (1 + np.exp(deviation - logit))
+
+
+@given(st.integers(1, 600), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_the_kernel_says_what_the_formulas_say(rows: int, count: int, seed: int) -> None:
+    """However many rows and members: the lower bound to the last digits, the confidence to the next place in the window; certainties included."""
+    random = np.random.default_rng(seed)
+    members = random.uniform(0, 1, (rows, count)).astype(np.float32)
+    members[random.random(members.shape) < 0.05] = random.choice([0.0, 1.0])
+    blend = random.uniform(0, 1, rows).astype(np.float32)
+    blend[0] = random.choice([0.0, 1.0])
+    window = ConfidenceWindow(tuple(np.sort(random.normal(0, 2, 101)).tolist()))
+    confidence, p_low = _plainly(members, blend, np.asarray(window.snapshot()["ring"]))
+    found = assess(members, blend, window, CALIBRATION)
+    np.testing.assert_allclose(found.p_low, p_low, rtol=1e-12)
+    np.testing.assert_allclose(found.confidence, confidence, atol=1.01 / WINDOW_ROWS)
+    assert found.usable.all()
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["even", "one value", "two values", "far outliers", "tiny"]))
+def test_a_window_is_sorted_and_searched_whatever_it_holds(seed: int, shape: str) -> None:
+    """Ranks are those of a plain sort and a plain search, for windows that fill one bin as well as for even ones."""
+    random = np.random.default_rng(seed)
+    values = {
+        "even": random.uniform(-1, 1, WINDOW_ROWS),
+        "one value": np.full(WINDOW_ROWS, random.normal()),
+        "two values": random.choice([-3.5, 4.25], WINDOW_ROWS),
+        "far outliers": np.where(random.random(WINDOW_ROWS) < 1e-3, 1e12, random.normal(size=WINDOW_ROWS)),
+        "tiny": random.normal(size=WINDOW_ROWS) * 1e-300,
+    }[shape]
+    window = ConfidenceWindow((0.0, 1.0))
+    window.rank(values)
+    np.testing.assert_array_equal(window.snapshot()["sorted"], np.sort(values))  # type: ignore[arg-type]
+    asked = np.concatenate([random.choice(values, 50), random.normal(size=50) * 2, [-1e308, 1e308]])
+    np.testing.assert_array_equal(window.rank(asked), np.searchsorted(np.sort(values), asked) / WINDOW_ROWS)

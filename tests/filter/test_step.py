@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from tests.filter.days import OPEN_NS, Formula, TapeMaker, manifest, serving, spec_of
 from tests.market.histories import row
 from tradingsystem.domain.control import ModelSwitched, SourceState, SpecSwitched
-from tradingsystem.domain.rows import RowKind
+from tradingsystem.domain.rows import F64, RowKind
 from tradingsystem.domain.signals import CutOutcome, Regime
 from tradingsystem.domain.time import NS_PER_SECOND
+from tradingsystem.filter import tradability
 from tradingsystem.filter.deciding import Decider
 from tradingsystem.filter.step import FilterState, Swept, create, may_enter, step
 from tradingsystem.filter.tradability import Stage
+from tradingsystem.market import columns
 from tradingsystem.messages.batch import Batch, decode_batch, encode_batch
 from tradingsystem.messages.codec import encode
 
@@ -203,3 +205,45 @@ def test_the_model_named_is_the_bundle_that_spoke() -> None:
     cut, _ = decider.decide(state, swept, None, CutOutcome.LATE)
     assert (cut.model, cut.runtime, cut.outcome, cut.signals) == (manifest(3).version, "formula", CutOutcome.LATE, 0)
     assert cut.regime in (Regime.BULL, Regime.NEUTRAL, Regime.BEAR)
+
+
+def _asked_in_order(state: FilterState, i: int, bounds: F64, ratio: float) -> Stage:
+    """The funnel as its documentation says it: one question after the other, NaN refuses."""
+    a, one = state.market.columns, np.float32(1)
+    last, previous, bid, ask = (a.now[column, i] for column in (columns.LAST, columns.PREVIOUS_CLOSE, columns.BID, columns.ASK))
+    with np.errstate(all="ignore"):
+        questions = (
+            (Stage.TYPE, a.flags[columns.TRADABLE_TYPE, i] != 0),
+            (Stage.PRICE, last >= bounds[0]),
+            (Stage.DOLLAR_VOLUME, a.now[columns.AVERAGE_VOLUME, i] * previous >= bounds[1]),
+            (Stage.HALTED, a.flags[columns.HALTED, i] == 0),
+            (Stage.VOLUME_RATIO, ratio >= bounds[3]),
+            (Stage.PRICE_CHANGE, last / previous - one >= bounds[4]),
+            (Stage.VOLATILITY, (a.now[columns.DAY_HIGH, i] - a.now[columns.DAY_LOW, i]) / last <= bounds[5]),
+            (Stage.NBBO, bid > 0 and ask >= bid and a.clock[columns.NOW] - a.times[columns.QUOTE_AT, i] <= bounds[6]),
+            (Stage.SPREAD, (ask - bid) / (np.float32(0.5) * (ask + bid)) <= bounds[2]),
+        )
+    return next((stage for stage, fine in questions if not fine), Stage.PASSED)
+
+
+def test_a_symbol_is_counted_where_the_first_question_refuses_it() -> None:
+    """Whatever mixture of absent, odd and fine figures a symbol has, the compiled funnel says what asking in order says; all ten stages occur."""
+    count, chance = 4_000, np.random.default_rng(11)
+    state, tape = create(spec_of(symbols_max=count)), TapeMaker(count)
+    step(state, [tape.batch(), tape.batch(seconds=60.0)])
+    a = state.market.columns
+    ordinary = ((columns.LAST, 103.0), (columns.PREVIOUS_CLOSE, 100.0), (columns.DAY_HIGH, 104.0), (columns.DAY_LOW, 102.0))
+    for column, usual in (*ordinary, (columns.BID, 102.99), (columns.ASK, 103.0), (columns.AVERAGE_VOLUME, 1e6)):
+        odd = chance.choice(np.array([np.nan, 0.0, -1.0, 90.0, 130.0, np.inf], np.float32), count)
+        a.now[column, :count] = np.where(chance.random(count) < 0.12, odd, np.float32(usual))
+    a.totals[columns.DAY_VOLUME, :count] = chance.choice([0.0, 1e6, 1e8], count, p=[0.1, 0.1, 0.8])
+    a.times[columns.QUOTE_AT, :count] = a.clock[columns.NOW] - chance.choice([0, 31_000_000_000], count, p=[0.9, 0.1])
+    a.flags[columns.HALTED, :count] = chance.random(count) < 0.1
+    a.flags[columns.TRADABLE_TYPE, :count] = chance.random(count) > 0.1
+    bounds = tradability.limits_of(state.spec.universe, state.spec.filter.rules[0])
+    stages, ratios = np.zeros(count, np.uint8), np.zeros(count, np.float32)
+    counts = tradability.classify(state.market, np.arange(count, dtype=np.int32), bounds, stages, ratios)
+    expected = [_asked_in_order(state, i, bounds, float(ratios[i])) for i in range(count)]
+    assert stages.tolist() == expected
+    assert (counts > 0).all()
+    assert counts.sum() == count

@@ -9,7 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 A_DAY_AFTER_THE_WARM_UP = """
+import numpy as np
+
 from tests.filter.days import TapeMaker, spec_of
+from tradingsystem.bundles.manifest import Calibration
+from tradingsystem.ensemble import kernel as scores
+from tradingsystem.ensemble.blend import assess
+from tradingsystem.ensemble.confidence import ConfidenceWindow
 from tradingsystem.features import kernel
 from tradingsystem.filter import tradability
 from tradingsystem.filter.step import create, step
@@ -18,11 +24,17 @@ from tradingsystem.market.applying import apply_rows
 from tradingsystem.messages.batch import decode_batch, encode_batch
 
 warm_up()
-kernels = (apply_rows, kernel.compute, tradability._classify)
+judging = (scores.usable_rows, scores.agreements, scores.lower_bounds, scores.ranks, scores.sort_window)
+kernels = (apply_rows, kernel.compute, tradability._classify, *judging)
 before = [len(each.signatures) for each in kernels]
 state = create(spec_of())
 for index, batch in enumerate(TapeMaker(8).day(5, {1: 103.0})):
     step(state, [decode_batch(encode_batch(batch)) if index % 2 else batch])
+zero = dict.fromkeys(("intercept", "variance_slope", "variance_intercept", "covariance", "brier"), 0.0)
+warmed = Calibration(slope=1.0, rows=9, **zero)
+for count in (1, 40):
+    members = np.linspace(0, 1.01, 3 * count, dtype=np.float32).reshape(count, 3)
+    assess(members, np.ascontiguousarray(members[:, 0]), ConfidenceWindow((0.0, 1.0)), warmed)
 print(before, [len(each.signatures) for each in kernels])
 """
 
@@ -33,4 +45,4 @@ def test_a_warm_filter_does_not_compile() -> None:
     In an interpreter of its own: what other tests compiled would hide it.
     """
     told = subprocess.run([sys.executable, "-c", A_DAY_AFTER_THE_WARM_UP], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.split("\n")[-2] == "[1, 1, 1] [1, 1, 1]", told.stdout + told.stderr
+    assert told.stdout.split("\n")[-2] == "[1, 1, 1, 1, 1, 1, 1, 1] [1, 1, 1, 1, 1, 1, 1, 1]", told.stdout + told.stderr

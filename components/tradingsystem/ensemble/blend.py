@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tradingsystem.bundles.manifest import Calibration
 from tradingsystem.domain.rows import F32, F64
+from tradingsystem.ensemble import kernel
 from tradingsystem.ensemble.calibration import lower_bound
 from tradingsystem.ensemble.confidence import ConfidenceWindow, agreement
 
@@ -28,14 +29,14 @@ class Assessed:
 
 def assess(members: F32, blend: F32, window: ConfidenceWindow, calibration: Calibration) -> Assessed:
     """Judge members F32[n, m] and blend F32[n]. Unusable rows enter no window."""
-    usable = np.isfinite(members).all(axis=1) & np.isfinite(blend) & (blend >= 0.0) & (blend <= 1.0)
-    usable &= ((members >= 0.0) & (members <= 1.0)).all(axis=1)
-    p = np.where(usable, blend, np.nan).astype(np.float64)
-    confidence = np.full(len(p), np.nan)
-    p_low = np.full(len(p), np.nan)
-    if usable.any():
-        confidence[usable] = window.rank(agreement(members[usable]))
-        p_low[usable] = lower_bound(p[usable], calibration)
+    usable = np.empty(len(blend), np.bool_)
+    if kernel.usable_rows(members, blend, usable) == len(blend):
+        p = blend.astype(np.float64)
+        return Assessed(p=p, p_low=lower_bound(p, calibration), confidence=window.rank(agreement(members)), usable=usable)
+    p, p_low, confidence = np.full((3, len(blend)), np.nan)
+    p[usable] = blend[usable]
+    p_low[usable] = lower_bound(p[usable], calibration)
+    confidence[usable] = window.rank(agreement(members[usable]))
     return Assessed(p=p, p_low=p_low, confidence=confidence, usable=usable)
 
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from tradingsystem.bundles.manifest import Calibration
 from tradingsystem.domain.rows import F64
+from tradingsystem.ensemble import kernel
 
-LOWER_BOUND_DEVIATIONS = 1.0  # one standard error below: about 84 % of the time the true p lies above
 _ITERATIONS_MAX = 50
-_PROBABILITY_EPSILON = 1e-6
 
 
 def sigmoid(logit: F64) -> F64:
@@ -24,7 +23,7 @@ def sigmoid(logit: F64) -> F64:
 
 def to_logit(probability: F64) -> F64:
     """log(p / (1 - p)), bounded away from infinity."""
-    bounded = np.clip(probability.astype(np.float64), _PROBABILITY_EPSILON, 1.0 - _PROBABILITY_EPSILON)
+    bounded = np.clip(probability.astype(np.float64), kernel.PROBABILITY_EPSILON, 1.0 - kernel.PROBABILITY_EPSILON)
     result: F64 = np.log(bounded) - np.log1p(-bounded)
     return result
 
@@ -60,7 +59,7 @@ def fit(logits: F64, labels: F64) -> Calibration:
 
 def lower_bound(p: F64, calibration: Calibration) -> F64:
     """The lower bound of calibrated probabilities F64[n]."""
-    logit = to_logit(p)
-    raw = (logit - calibration.intercept) / calibration.slope if calibration.slope != 0.0 else np.zeros_like(logit)
-    variance = calibration.variance_slope * raw**2 + 2.0 * calibration.covariance * raw + calibration.variance_intercept
-    return sigmoid(logit - LOWER_BOUND_DEVIATIONS * np.sqrt(np.maximum(variance, 0.0)))
+    variances = (calibration.variance_slope, calibration.variance_intercept, calibration.covariance)
+    result: F64 = np.empty(len(p))
+    kernel.lower_bounds(p, np.array([calibration.slope, calibration.intercept, *variances]), result)
+    return result

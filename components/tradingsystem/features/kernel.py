@@ -22,7 +22,7 @@ from tradingsystem.market.columns import Columns
 from tradingsystem.market.compiling import compiled
 from tradingsystem.market.state import MarketState
 
-BLOCK = 256
+BLOCK = 240  # a row of a block is then an odd number of cache lines, so that rows do not push each other out of the cache
 NEUTRAL = np.array([feature.neutral for feature in FEATURES], np.float32)
 
 CHANGE_5S, CHANGE_10S, CHANGE_30S, CHANGE_60S, CHANGE_120S, CHANGE_300S, CHANGE_900S = range(7)
@@ -238,30 +238,39 @@ def _write(out: F32, missing: npt.NDArray[np.uint64], y: F32, neutral: F32) -> N
                 if not abs(row[k]) < math.inf:
                     row[k] = neutral[j]
                     missing[k] |= bit
+    flat = out.reshape(out.size)
     for k in range(count):
         for j in range(FEATURE_COUNT):
-            out[k, j] = y[j, k]
+            flat[k * FEATURE_COUNT + j] = y[j, k]
+
+
+@compiled
+def _block(out: F32, missing: npt.NDArray[np.uint64], a: Columns, rows: I32, x: F32, y: F32, market: F32, neutral: F32) -> None:
+    """As many rows as x and y are wide: whole arrays, because the compiler must see that their rows are contiguous."""
+    side_by_side = rows[len(rows) - 1] - rows[0] == len(rows) - 1
+    _gather(x, a, rows, side_by_side)
+    _prices(y, x)
+    _volumes(y, x, a)
+    _quotes_and_trades(y, x)
+    _market(y, x, market)
+    _write(out, missing, y, neutral)
 
 
 @compiled
 def compute(out: F32, missing: npt.NDArray[np.uint64], a: Columns, rows: I32, neutral: F32) -> None:
     """Fill out F32[n, 50] and missing U64[n] for the symbols ``rows``, ascending."""
+    market = _levels(a)
+    whole = len(rows) // BLOCK * BLOCK
     x = np.empty((INPUT_COLUMNS, BLOCK), np.float32)
     y = np.empty((FEATURE_COUNT, BLOCK), np.float32)
-    market = _levels(a)
-    for start in range(0, len(rows), BLOCK):
-        stop = min(start + BLOCK, len(rows))
-        count = stop - start
-        block = rows[start:stop]
-        side_by_side = block[count - 1] - block[0] == count - 1
-        inputs = x[:, :count]
-        outputs = y[:, :count]
-        _gather(inputs, a, block, side_by_side)
-        _prices(outputs, inputs)
-        _volumes(outputs, inputs, a)
-        _quotes_and_trades(outputs, inputs)
-        _market(outputs, inputs, market)
-        _write(out[start:stop], missing[start:stop], outputs, neutral)
+    for start in range(0, whole, BLOCK):
+        stop = start + BLOCK
+        _block(out[start:stop], missing[start:stop], a, rows[start:stop], x, y, market, neutral)
+    rest = len(rows) - whole
+    if rest:
+        x = np.empty((INPUT_COLUMNS, rest), np.float32)
+        y = np.empty((FEATURE_COUNT, rest), np.float32)
+        _block(out[whole:], missing[whole:], a, rows[whole:], x, y, market, neutral)
 
 
 def features_of(state: MarketState, rows: I32, into: FeatureRows | None = None) -> FeatureRows:

@@ -21,6 +21,7 @@ from tradingsystem.spec.universe import Universe
 
 QUOTE_AGE_MAX_NS = 30 * NS_PER_SECOND
 LIMITS = 7
+_NOT_NEGATIVE = (1 << 31) - 1  # tells the compiler that an index does not count from the end
 
 
 class Stage(enum.IntEnum):
@@ -60,36 +61,29 @@ def limits_of(universe: Universe, rule: FilterRule, quote_age_max_ns: int = QUOT
 
 @compiled
 def _stage(a: Columns, i: int, limits: F64, ratio: float) -> int:
+    """Asked from the last question to the first, so that the first refusal is what stays; everything is asked, because a branch that cannot be foreseen
+    costs more than all questions."""
     last = a.now[c.LAST, i]
     previous = a.now[c.PREVIOUS_CLOSE, i]
-    if a.flags[c.TRADABLE_TYPE, i] == 0:
-        return _TYPE
-    if not last >= limits[0]:
-        return _PRICE
-    if not a.now[c.AVERAGE_VOLUME, i] * previous >= limits[1]:
-        return _DOLLAR_VOLUME
-    if a.flags[c.HALTED, i] != 0:
-        return _HALTED
-    if not ratio >= limits[3]:
-        return _VOLUME_RATIO
-    if not last / previous - np.float32(1) >= limits[4]:
-        return _PRICE_CHANGE
-    if not (a.now[c.DAY_HIGH, i] - a.now[c.DAY_LOW, i]) / last <= limits[5]:
-        return _VOLATILITY
     bid = a.now[c.BID, i]
     ask = a.now[c.ASK, i]
-    if not (bid > 0 and ask >= bid) or a.clock[c.NOW] - a.times[c.QUOTE_AT, i] > limits[6]:
-        return _NBBO
-    if not (ask - bid) / (np.float32(0.5) * (ask + bid)) <= limits[2]:
-        return _SPREAD
-    return _PASSED
+    quoted_now = (bid > 0) & (ask >= bid) & (a.clock[c.NOW] - a.times[c.QUOTE_AT, i] <= limits[6])
+    stage = _PASSED if (ask - bid) / (np.float32(0.5) * (ask + bid)) <= limits[2] else _SPREAD
+    stage = stage if quoted_now else _NBBO
+    stage = stage if (a.now[c.DAY_HIGH, i] - a.now[c.DAY_LOW, i]) / last <= limits[5] else _VOLATILITY
+    stage = stage if last / previous - np.float32(1) >= limits[4] else _PRICE_CHANGE
+    stage = stage if ratio >= limits[3] else _VOLUME_RATIO
+    stage = stage if a.flags[c.HALTED, i] == 0 else _HALTED
+    stage = stage if a.now[c.AVERAGE_VOLUME, i] * previous >= limits[1] else _DOLLAR_VOLUME
+    stage = stage if last >= limits[0] else _PRICE
+    return stage if a.flags[c.TRADABLE_TYPE, i] != 0 else _TYPE
 
 
 @compiled
 def _classify(a: Columns, rows: I32, limits: F64, stages: U8, ratios: F32, counts: I64) -> None:
     usual = windows.usual_share(a.profile, a.clock, a.clock[c.NOW])
     for k in range(len(rows)):
-        i = rows[k]
+        i = np.int64(rows[k]) & _NOT_NEGATIVE
         ratio = a.totals[c.DAY_VOLUME, i] / (a.now[c.AVERAGE_VOLUME, i] * usual)
         stage = _stage(a, i, limits, ratio)
         stages[i] = stage

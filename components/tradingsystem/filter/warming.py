@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tradingsystem.bundles.manifest import Calibration
+from tradingsystem.ensemble.blend import assess
+from tradingsystem.ensemble.confidence import ConfidenceWindow
 from tradingsystem.features import kernel, ranks
 from tradingsystem.filter import regimes, tradability
 from tradingsystem.market import state as market_state
@@ -18,3 +21,6 @@ def warm_up() -> None:
     ranks.update_ranks(state)
     regimes.view(state)
     tradability.classify(state, rows, np.zeros(tradability.LIMITS), np.zeros(1, np.uint8), np.zeros(1, np.float32))
+    unsure = Calibration(slope=1.0, intercept=0.0, variance_slope=0.0, variance_intercept=0.0, covariance=0.0, rows=1, brier=0.25)
+    for members in (np.full((2, 3), 0.5, np.float32), np.full((2, 3), np.nan, np.float32)):
+        assess(members, np.full(2, 0.5, np.float32), ConfidenceWindow((0.0, 1.0)), unsure)

@@ -16,7 +16,7 @@ import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-_SOURCES = ("domain", "market", "features", "filter")
+_SOURCES = ("domain", "market", "features", "ensemble", "filter")
 
 
 def _folder() -> str:
