@@ -83,7 +83,7 @@ def _stage(a: Columns, i: int, limits: F64, ratio: float) -> int:
 def _classify(a: Columns, rows: I32, limits: F64, stages: U8, ratios: F32, counts: I64) -> None:
     usual = windows.usual_share(a.profile, a.clock, a.clock[c.NOW])
     for k in range(len(rows)):
-        i = np.int64(rows[k]) & _NOT_NEGATIVE
+        i = int(rows[k]) & _NOT_NEGATIVE
         ratio = a.totals[c.DAY_VOLUME, i] / (a.now[c.AVERAGE_VOLUME, i] * usual)
         stage = _stage(a, i, limits, ratio)
         stages[i] = stage
