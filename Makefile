@@ -21,7 +21,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV
 
 # Programs that write committed files: the schema, and everything named generate_*.py. `make check` runs them and compares.
-GENERATORS = components/tradingsystem/spec/schema.py $(shell git ls-files --cached --others --exclude-standard '*generate_*.py')
+# The first two come first: the chart copies what they write.
+FIRST_GENERATORS = components/tradingsystem/spec/schema.py components/tradingsystem/spec/generate_crd.py
+GENERATORS = $(FIRST_GENERATORS) $(filter-out $(FIRST_GENERATORS),$(shell git ls-files --cached --others --exclude-standard '*generate_*.py'))
 
 .PHONY: help venv demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down tools models generate lock clean
 
@@ -129,7 +131,11 @@ test: venv  ## every test: with real nats-server and redis-server, then the slow
 generate: venv  ## write anew what is generated and committed
 	@for file in $(GENERATORS); do
 	  module=$${file#*/}; module=$${module%.py}
-	  case $$file in components/* | operator/*) $(BIN)/python -m "$${module//\//.}" ;; *) $(BIN)/python "$$file" ;; esac
+	  case $$file in
+	    components/* | operator/*) $(BIN)/python -m "$${module//\//.}" ;;
+	    tests/*) $(BIN)/python -m "tests.$${module//\//.}" ;;
+	    *) $(BIN)/python "$$file" ;;
+	  esac
 	done
 
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11

@@ -57,6 +57,7 @@ MAY_MOUNT_BIT = 21  # CAP_SYS_ADMIN
 
 # Files whose tests cost seconds each: processes, whole days, sockets. `make check` leaves them to `make test`.
 THOROUGH = (
+    "tests/charts/test_rendering.py",
     "tests/cli/test_commands.py",
     "tests/execution/test_faults.py",
     "tests/execution/test_thin_path.py",

@@ -15,6 +15,7 @@ SUITES = {
     "promises": "one suite per Protocol, run on the fake and on the real thing",
     "integration": "several services together",
     "e2e": "what a person types, from the outside",
+    "charts": "the operator's chart: rendered, refused, and installed on a real API server",
     "cluster": "against a real Kubernetes API",
     "audit": "the wire auditor",
     "chaos": "kill -9 at random, in whole days: make chaos",

@@ -35,6 +35,13 @@ def test_the_checks_are_the_targets_of_the_makefile() -> None:
     assert {"make check", "make test"} <= {step.get("run") for step in steps}
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_make_target_exists(path: Path) -> None:
+    """A renamed target would be found by the next push only."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", path.read_text())) - targets == set()
+
+
 @pytest.mark.workflows
 @pytest.mark.thorough
 def test_actionlint_finds_nothing() -> None:
