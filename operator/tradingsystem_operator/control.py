@@ -23,7 +23,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tradingsystem.domain.control import Beat, Command, CommandAnswer, SpecApplied
+from tradingsystem.domain.control import Beat, Command, CommandAnswer, ModelsState, SpecApplied
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.trading import TradingStatus
 from tradingsystem.messages.codec import Malformed, decode, encode
@@ -48,12 +48,6 @@ class _Sources(msgspec.Struct, frozen=True):
     """Of ingestion's status, what is needed here."""
 
     sources: dict[str, str]
-
-
-class _Serving(msgspec.Struct, frozen=True):
-    """Of the models service's status, what is needed here."""
-
-    serving: int = 0
 
 
 class ControlChannel:
@@ -114,7 +108,7 @@ class ControlChannel:
     # --- acting ------------------------------------------------------------------------------------------------------
 
     async def put_in_force(self, read_settings: Callable[[], Awaitable[bytes | None]]) -> int:
-        """Journal the settings unless they are the newest already; the generation that holds them.
+        """Journal the settings unless they are the newest already; the generation that was written, 0 when there was nothing to write.
 
         ``read_settings`` is asked after the journal was: settings that are read later than the entry they replace cannot be older than it. Raises
         ``TryAgain`` when somebody else was faster, or nothing answers.
@@ -123,7 +117,7 @@ class ControlChannel:
         settings = await read_settings()
         if settings is None or newest.spec == settings:
             self._journaled = newest
-            return newest.generation
+            return 0
         beat = self._beats.get("execution")
         generation = next_generation(beat.live_generation if beat is not None else 0, [newest.generation])
         await self._append(settings_entry(generation, settings), seq)
@@ -277,7 +271,7 @@ class ControlChannel:
                 said: _Sources = decode(message.data, _Sources)
                 self._sources = self._wake_on_change(self._sources, said.sources)
             elif service == "models":
-                self._serving = self._wake_on_change(self._serving, decode(message.data, _Serving).serving)
+                self._serving = self._wake_on_change(self._serving, decode(message.data, ModelsState).serving)
         except Malformed as error:
             log.error("state_unreadable", of=self._system, by=service, reason=str(error))
 

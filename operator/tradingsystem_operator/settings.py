@@ -18,6 +18,7 @@ from typing import NoReturn
 from tradingsystem.domain.errors import InvalidInput
 
 ENVIRONMENT_PREFIX = "TRADINGSYSTEM_OPERATOR_"
+NATS_URL = "nats://{system}-nats.{namespace}.svc:4222"
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _LABEL = re.compile("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -40,6 +41,7 @@ class Settings:
     workers: int
     metrics_host: str
     metrics_port: int
+    nats_url: str
     kubeconfig: Path | None
     log_level: str
 
@@ -86,6 +88,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         workers=given.workers,
         metrics_host=given.metrics_host,
         metrics_port=given.metrics_port,
+        nats_url=given.nats_url,
         kubeconfig=given.kubeconfig,
         log_level=given.log_level,
     )
@@ -120,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=4, metavar="N", help="systems that are worked on at once (default: %(default)s)")
     add("--metrics-host", default="0.0.0.0", metavar="ADDRESS", help="where /metrics and the probes listen (default: %(default)s)")
     add("--metrics-port", type=int, default=8000, metavar="PORT", help="their port (default: %(default)s)")
+    add("--nats-url", default=NATS_URL, metavar="URL", help="where systems' message servers are (default: %(default)s)")
     add("--kubeconfig", type=Path, default=None, metavar="FILE", help="outside a cluster; else KUBECONFIG, else ~/.kube/config")
     add("--log-level", default="info", choices=LOG_LEVELS, help="JSON lines on stderr, from this level on (default: %(default)s)")
     return parser
@@ -157,10 +161,19 @@ def _port_is_a_port(given: argparse.Namespace) -> str:
     return "" if 0 <= given.metrics_port <= 65_535 else f"--metrics-port {given.metrics_port}: between 0 (any free one) and 65535"
 
 
+def _url_can_be_filled_in(given: argparse.Namespace) -> str:
+    try:
+        filled = given.nats_url.format(system="a", namespace="b")
+    except (KeyError, IndexError, ValueError):
+        filled = ""
+    return "" if filled.startswith(("nats://", "tls://")) else f"--nats-url {given.nats_url!r}: such as {NATS_URL}"
+
+
 _CHECKS: tuple[Callable[[argparse.Namespace], str], ...] = (
     _image_is_given,
     _names_are_names,
     _resync_is_sane,
     _workers_are_sane,
     _port_is_a_port,
+    _url_can_be_filled_in,
 )

@@ -101,6 +101,7 @@ class Watches:
         self._cluster, self._wake = cluster, wake
         self._places = [(kind, namespace) for kind in WATCHED for namespace in namespaces or ("",)]
         self._heard: dict[tuple[Kind, str], float] = {}
+        self._moved: dict[tuple[Kind, str], float] = {}
         self._listed = asyncio.Event()
 
     async def run(self) -> None:
@@ -113,17 +114,20 @@ class Watches:
         """Return once every kind was listed: before that, what is missing from the store says nothing."""
         await self._listed.wait()
 
-    def stalest(self) -> tuple[str, float]:
-        """The kind of the watch that has been silent longest, and for how many seconds."""
+    def measure(self) -> None:
+        """Put into metrics how long each has said nothing."""
         now = time.monotonic()
-        ages = [(now - heard, kind.kind) for (kind, _), heard in self._heard.items()]
-        for age, kind in sorted(ages):
+        for age, kind in sorted((now - heard, kind.kind) for (kind, _), heard in self._heard.items()):
             metrics.watch_staleness.labels(kind=kind).set(age)
-        age, kind = max(ages, default=(0.0, ""))
-        return kind, age
+
+    def stuck(self) -> str:
+        """A watch that neither hears nor fails nor tries anew, in words; empty when there is none. A server that is down makes nobody stuck."""
+        now = time.monotonic()
+        found = [kind.kind for (kind, _), moved in self._moved.items() if now - moved > STALE_SECONDS]
+        return f"watches that do not move: {', '.join(sorted(set(found)))}" if found else ""
 
     def _hear(self, kind: Kind, namespace: str) -> None:
-        self._heard[kind, namespace] = time.monotonic()
+        self._heard[kind, namespace] = self._moved[kind, namespace] = time.monotonic()
         if len(self._heard) == len(self._places):
             self._listed.set()
 
@@ -144,6 +148,7 @@ class Watches:
             except TradingSystemError as error:
                 reason = type(error).__name__
                 log.warning("watch_broke", kind=kind.kind, namespace=namespace, reason=str(error))
+            self._moved[kind, namespace] = time.monotonic()
             metrics.watch_restarts.labels(kind=kind.kind, reason=reason).inc()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(longest, pause * 2)
