@@ -219,7 +219,7 @@ class ControlChannel:
 
     def _down(self, problem: str) -> None:
         self._problem = problem
-        if self._client is None:
+        if self._client is None:  # it was not up: nothing has changed
             return
         self._down_since = time.monotonic()
         metrics.channels.labels(connected="true").dec()
@@ -250,9 +250,11 @@ class ControlChannel:
             self._wake()
 
     async def _on_error(self, error: Exception) -> None:
-        self._problem = str(error) or type(error).__name__
         if isinstance(error, (nats.errors.Error, OSError)):
-            log.warning("control_channel_error", of=self._system, reason=self._problem)
+            said = str(error) or type(error).__name__
+            if said != self._problem:  # a server that is away says the same every few seconds
+                self._problem = said
+                log.warning("control_channel_error", of=self._system, reason=said)
             return
         asyncio.get_running_loop().call_exception_handler({"message": "a handler of the control channel failed", "exception": error})
 

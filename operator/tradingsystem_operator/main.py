@@ -7,7 +7,6 @@ says ends the process, and neither does an API server that is away.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -89,8 +88,14 @@ class Operator:
         """End in order. Idempotent."""
         self._stopping.set()
 
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+
     async def run(self) -> int:
         """Until stopped, or the Lease is lost. Raises ``InvalidInput`` when it cannot listen."""
+        self._catch_signals()
         await self.health.start(self._settings.metrics_host, self._settings.metrics_port)
         log.info("listening", port=self.health.port, server=self._access.server, namespaces=list(self._settings.namespaces) or "all")
         try:
@@ -163,9 +168,9 @@ class Operator:
     # --- what wakes --------------------------------------------------------------------------------------------------
 
     async def _hear(self) -> None:
-        """kopf's watch of TradingSystems, for ever; when it gives up it begins anew."""
+        """kopf's watch of TradingSystems, for ever; when it gives up it begins anew. It takes the signals over: when it ends by itself, it was one of them."""
         while True:
-            with contextlib.suppress(kopf.LoginError):
+            try:
                 await kopf.operator(
                     registry=registry_of(self._changed, self._access),
                     settings=settings_of(self._settings.identity),
@@ -173,8 +178,13 @@ class Operator:
                     clusterwide=not self._settings.namespaces,
                     namespaces=self._settings.namespaces,
                 )
-            log.warning("watch_of_systems_ended", again_seconds=AGAIN_SECONDS)
-            await asyncio.sleep(AGAIN_SECONDS)
+            except Exception as error:
+                log.error("watch_of_systems_failed", again_seconds=AGAIN_SECONDS, exc_info=error)
+                self._catch_signals()
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                self.stop()
+                return
 
     def _changed(self, key: SystemKey, thing: Object, gone: bool) -> None:
         metadata = thing["metadata"]
@@ -256,12 +266,8 @@ class Operator:
 
 
 async def _operate(settings: Settings, access: Access) -> int:
-    operator = Operator(settings, access)
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_on_escaped)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, operator.stop)
-    return await operator.run()
+    asyncio.get_running_loop().set_exception_handler(_on_escaped)
+    return await Operator(settings, access).run()
 
 
 def _on_escaped(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
