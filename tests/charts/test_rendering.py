@@ -13,6 +13,7 @@ import yaml
 from charts.generate_chart import VALUES
 from tests.charts import helm
 from tests.charts.generate_rendered import files
+from tradingsystem_operator import settings
 
 pytestmark = [pytest.mark.charts]
 
@@ -137,6 +138,22 @@ def test_named_namespaces_need_no_right_in_the_cluster(renderings: dict[str, lis
     assert roles == {"trading-a", "trading-b", helm.NAMESPACE}
     arguments = next(each for each in made if each["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
     assert [word for word in arguments if word.startswith("--namespace=")] == ["--namespace=trading-a", "--namespace=trading-b"]
+
+
+def test_the_operator_takes_every_flag(renderings: dict[str, list[helm.Object]]) -> None:
+    """What the chart writes is what the operator reads: every flag is known and every value arrives."""
+    for name, made in renderings.items():
+        pod = next(pod for pod in helm.pods(made) if "args" in pod["spec"]["containers"][0])
+        container = pod["spec"]["containers"][0]
+        read = settings.parse(container["args"], {"POD_NAME": "operator-0"})
+        given = helm.RENDERINGS[name]
+        assert read.namespaces == tuple(given.get("watch", {}).get("namespaces", ()))
+        assert read.lease_namespace == helm.NAMESPACE
+        assert read.lease_name == given.get("leaderElection", {}).get("leaseName", helm.RELEASE)
+        assert read.identity == "operator-0"
+        assert read.metrics_port == container["ports"][0]["containerPort"]
+        assert (read.resync_seconds, read.workers) == (given.get("resyncSeconds", 120), given.get("workers", 4))
+    assert (read.pull_policy, read.log_level) == ("IfNotPresent", "info")
 
 
 def test_definition_is_the_generated_one_and_kept(renderings: dict[str, list[helm.Object]]) -> None:
