@@ -73,6 +73,7 @@ THOROUGH = (
     "tests/simulator/test_own_recording.py",
     "tests/simulator/test_player.py",
     "tests/simulator/test_server.py",
+    "tests/world/test_journal_check.py",
 )
 
 

@@ -153,7 +153,7 @@ def test_killed_three_times_on_the_real_journal(tmp_path: Path, monkeypatch: pyt
     server.start()
 
     async def story(venue: Venue) -> None:
-        filtering, own = NatsJournal(server.as_user("filter")), NatsJournal(server.as_user("execution"))
+        filtering, own = (NatsJournal(server.as_user(name), bytes_max=1 << 28) for name in ("filter", "execution"))
         await own.open()
         await filtering.open()
         venue.journal, venue.signals = own, filtering

@@ -85,9 +85,15 @@ class Venue:
 
     async def signal(self, symbol: str) -> Signal:
         """A signal at the current quote, by the journal as the filter sends it."""
+        made = self.next_signal(symbol)
+        await self.signals.append(self.subjects.journal_signal, encode(made))
+        return made
+
+    def next_signal(self, symbol: str) -> Signal:
+        """A signal at the current quote that nobody has heard of."""
         self._signals += 1
         bid, ask = self.prices[symbol]
-        made = Signal(
+        return Signal(
             id=f"desk.1.{self._signals}.{symbol}",
             system="desk",
             epoch=1,
@@ -106,8 +112,6 @@ class Venue:
             members=(0.7,),
             simulated_model=True,
         )
-        await self.signals.append(self.subjects.journal_signal, encode(made))
-        return made
 
     async def command(self, kind: CommandKind) -> CommandAnswer:
         command = Command(id=f"{kind.value}-{self.now_ns}", kind=kind, name="Ada", reason="drill")

@@ -24,6 +24,7 @@ from tradingsystem.domain.control import (
     TapeNote,
 )
 from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
+from tradingsystem.domain.seals import Seal
 from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
 from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind, Mark, TradingState
 
@@ -83,6 +84,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
         OrderUpdate(event="partial_fill", at_ns=AT_NS, order=ORDER, execution_id="e1", price=Decimal("123.44"), quantity=5),
         OrderUpdate,
     ),
+    "seal": (Seal(store="a1", first_seq=2, last_seq=3, digest=b"\x01" * 32, marks=b"\x02" * 8), Seal),
     "session_opened": (SessionOpened(DAY, (0.1, 1.0)), TapeNote),
     "signal": (
         Signal(

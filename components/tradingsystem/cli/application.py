@@ -19,6 +19,7 @@ MODULES = (
     "report",
     "replay",
     "explain",
+    "journal",
     "seeds",
     "world",
     "bench",

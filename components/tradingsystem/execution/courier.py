@@ -36,7 +36,8 @@ _log = structlog.get_logger()
 
 
 class Courier:
-    """The way out. ``offer`` takes the answers; ``may_open`` tells whether entries may still leave."""
+    """The way out. ``offer`` takes the answers; ``may_open`` tells whether entries may still leave; ``settled`` hears that no intent is on its way any
+    more and what it let leave has left."""
 
     def __init__(
         self,
@@ -48,11 +49,19 @@ class Courier:
         subjects: Subjects,
         offer: Callable[[inbox.InboxEntry], None],
         may_open: Callable[[], bool],
+        settled: Callable[[], None],
     ) -> None:
         self._clock, self._journal, self._broker, self._writer = clock, journal, broker, writer
         self._subjects, self._offer, self._may_open = subjects, offer, may_open
+        self._settled, self._intending = settled, 0
+        self._one_intent = asyncio.Lock()
         self._questions = asyncio.Semaphore(QUESTIONS_MAX)
         self._entries_owed = 0
+
+    @property
+    def intending(self) -> bool:
+        """Whether an intent is on its way into the journal: whatever else is written now makes an order wait for it."""
+        return self._intending > 0
 
     def signal_heard(self, entries_most: int) -> None:
         """A signal was read from the journal: so many entries may leave because of it."""
@@ -142,11 +151,26 @@ class Courier:
         return False
 
     async def _intend(self, approved: Approved) -> tuple[inbox.Outcome, TradingSystemError] | None:
-        """Make the intent durable. A failure here means that nothing was sent, but one: an intent that exists was perhaps sent by another."""
-        intent, fence_seq = approved.intent, self._writer.fence_seq
+        """Make the intent durable, one at a time: the journal answers for what it was given together only when all of it is on disk, and the first order
+        of a decision must not wait for the second's."""
+        self._intending += 1
+        try:
+            async with self._one_intent:
+                if (
+                    problem := gate.invalid(approved, self._clock.now())
+                ) is not None:  # it has waited behind a journal that does not answer
+                    return inbox.Outcome.NOT_SENT, TryAgain(problem)
+                return await self._append(approved.intent)
+        finally:
+            self._intending -= 1
+            if not self._intending:
+                asyncio.get_running_loop().call_soon(self._settled)
+
+    async def _append(self, intent: OrderIntent) -> tuple[inbox.Outcome, TradingSystemError] | None:
+        """A failure here means that nothing was sent, but one: an intent that exists was perhaps sent by another."""
         try:
             await self._journal.append(
-                self._subjects.journal_intent(intent.client_order_id), encode(intent), create=True, fence_seq=fence_seq
+                self._subjects.journal_intent(intent.client_order_id), encode(intent), create=True, fence_seq=self._writer.fence_seq
             )
         except RequestRefused as error:
             return (inbox.Outcome.UNKNOWN if error.code == "exists" else inbox.Outcome.NOT_SENT), error

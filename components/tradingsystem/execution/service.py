@@ -43,6 +43,7 @@ TICK_NS = NS_PER_SECOND
 TICK_MACHINE_NS = 50 * NS_PER_MILLISECOND
 STATUS_MACHINE_NS = 250 * NS_PER_MILLISECOND
 WAITING_MAX = 20_000
+LAG_MAX = 64  # applied entries that may wait for an intent before they are journaled
 DRAIN_SECONDS = 5.0
 HALT_FILE_SECONDS = 1.0
 KEPT_SECONDS = 3.0  # how long a person waits for a latch to be durable, less than a command's own time-out
@@ -90,6 +91,7 @@ class ExecutionService:
             subjects=self._subjects,
             offer=self._offer,
             may_open=lambda: self.state.trading()[0] is TradingState.ACTIVE,
+            settled=self._settle,
         )
         self._state: State | None = None
         self._waiting: deque[inbox.InboxEntry] = deque()
@@ -204,8 +206,10 @@ class ExecutionService:
             asyncio.get_running_loop().call_soon(self._settle)
 
     def _settle(self) -> None:
+        """What was applied goes into the journal when no order waits for its intent there, or when it is much."""
         self._settling = False
-        self._record()
+        if not self._courier.intending or len(self._unrecorded) >= LAG_MAX:
+            self._record()
         if not self._telling:
             self._telling = True
             asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_held)

@@ -38,7 +38,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
             subject.journal_fence,
             f"$KV.lease_{system}.writer",
         ),
-        "recorder": (),
+        "recorder": (subject.journal_seal,),
         "monitor": (),
         "watcher": (),
         "models": (subject.journal_model,),

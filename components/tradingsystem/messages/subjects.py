@@ -112,6 +112,11 @@ class Subjects:
         return f"journal.{self.system}.fence"
 
     @property
+    def journal_seal(self) -> str:
+        """Seals over everything the journal keeps, by the recorder."""
+        return f"journal.{self.system}.seal"
+
+    @property
     def journal_model(self) -> str:
         """Promotions and rollbacks, by models."""
         return f"journal.{self.system}.model"

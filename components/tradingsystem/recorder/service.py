@@ -1,22 +1,26 @@
 """The recorder's shell: tape and journal to disk, in the background of everything, never in anybody's way.
 
-The journal is followed by sequence, so a restart leaves no gap. The tape is heard or lost: what was missed is fetched from the tape's short memory and
+The journal is followed by sequence, so a restart leaves no gap; now and then a seal over what has come is put into it.
+The tape is heard or lost: what was missed is fetched from the tape's short memory and
 written later, and readers put it in order again. What stays missing is counted; replaying a cut that needs it will say so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from tradingsystem.domain.errors import OutcomeUnknown, RequestRefused, TryAgain
 from tradingsystem.domain.frames import Frame
-from tradingsystem.domain.time import NS_PER_MILLISECOND
-from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal, Tape
+from tradingsystem.domain.seals import Seal, Sealer
+from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND
+from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal, Subscription, Tape
 from tradingsystem.messages.batch import read_position
-from tradingsystem.messages.codec import Malformed, decode
+from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.recorder.segments import Record, SegmentWriter, last_position
 from tradingsystem.recorder.sequence import TapeSequence
@@ -25,6 +29,9 @@ from tradingsystem.telemetry import metrics
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 0.1
+SEAL_SECONDS = 2.0
+SEAL_ENTRIES = 512
+LAST_SEAL_SECONDS = 2.0
 KINDS = ("tape", "journal", "state", "frame")
 
 
@@ -44,6 +51,8 @@ class RecorderService:
         self._records: dict[str, list[Record]] = {kind: [] for kind in KINDS}
         self._sequence = TapeSequence(*last_position(directory, "tape"))
         self._frame_seq = last_position(directory, "frame")[1]
+        self._sealed_ns = self._newest_seq = 0
+        self._came = asyncio.Event()
         self._recorded = dict.fromkeys(KINDS, 0)
         self.progress_ns = 0
 
@@ -62,18 +71,22 @@ class RecorderService:
             await self._bus.subscribe(self._subjects.beat("*"), self._on_state),
         ]
         followed = await self._journal.follow(self._subjects.journal, journal_seq + 1, self._on_entry)
+        sealer, sealing = await self._begin_sealing()
         await self._fetch_missed()
         ready()
         try:
             while not stop.is_set():
                 await self._pause(stop)
+                await self._seal(sealer)
                 if self._sequence.missing:
                     await self._fetch_missed()
                 self._flush(writers)
+            await self._end(sealer)
         finally:
             for subscription in heard:
                 await subscription.close()
             await followed.close()
+            await sealing.close()
             self._flush(writers)
             for writer in writers.values():
                 writer.close()
@@ -83,6 +96,46 @@ class RecorderService:
             await asyncio.wait_for(stop.wait(), FLUSH_SECONDS)
         except TimeoutError:
             return
+
+    async def _begin_sealing(self) -> tuple[Sealer, Subscription]:
+        """Go on behind the newest seal, whoever made it."""
+        newest: Seal | None = None
+        async for entry in self._journal.read(self._subjects.journal_seal):
+            try:
+                newest = decode(entry.payload, Seal)
+            except Malformed as error:
+                log.error("seal_unreadable", seq=entry.seq, reason=str(error))
+        sealer = Sealer(await self._journal.identity(), newest)
+
+        def add(entry: Entry) -> None:
+            sealer.add(entry.seq, entry.subject, entry.payload)
+
+        return sealer, await self._journal.follow(self._subjects.journal, sealer.last_seq + 1, add)
+
+    async def _seal(self, sealer: Sealer, *, everything: bool = False) -> int:
+        """One seal when there is much to seal, or something and the last one is a while ago; a seal that is not taken leaves its entries to the next.
+        Returns its place, 0 when there is none."""
+        old = self._clock.monotonic() - self._sealed_ns >= SEAL_SECONDS * NS_PER_SECOND
+        if sealer.unsealed < SEAL_ENTRIES and not ((old or everything) and sealer.unsealed > 1):  # the one is the last seal itself
+            return 0
+        self._sealed_ns = self._clock.monotonic()
+        try:
+            seq = await self._journal.append(self._subjects.journal_seal, encode(sealer.seal()))
+        except (TryAgain, OutcomeUnknown, RequestRefused) as error:
+            metrics.journal_seals.labels(outcome="failed").inc()
+            log.warning("not_sealed", reason=str(error))
+            return 0
+        metrics.journal_seals.labels(outcome="written").inc()
+        return seq
+
+    async def _end(self, sealer: Sealer) -> None:
+        """In order: what came is sealed, and the seal is recorded."""
+        seq = await self._seal(sealer, everything=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SEAL_SECONDS):
+                while self._newest_seq < seq:
+                    self._came.clear()
+                    await self._came.wait()
 
     def _on_batch(self, delivery: Delivery) -> None:
         self._take_batch(delivery.payload)
@@ -99,6 +152,8 @@ class RecorderService:
             self.progress_ns = max(self.progress_ns, sealed_at_ns)
 
     def _on_entry(self, entry: Entry) -> None:
+        self._newest_seq = entry.seq
+        self._came.set()
         self._records["journal"].append(Record(0, entry.seq, self._clock.now(), entry.subject, entry.payload))
 
     def _on_frames(self, delivery: Delivery) -> None:

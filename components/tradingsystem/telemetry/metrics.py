@@ -50,6 +50,7 @@ bus_round_trip = _seconds(names.BUS_ROUND_TRIP)
 journal_appended = _counter(names.JOURNAL_APPENDED)
 journal_refused = _counter(names.JOURNAL_REFUSED)
 journal_append_time = _seconds(names.JOURNAL_APPEND_TIME)
+journal_seals = _counter(names.JOURNAL_SEALS)
 journal_under_way = _gauge(names.JOURNAL_UNDER_WAY)
 cache_reads = _counter(names.CACHE_READS)
 

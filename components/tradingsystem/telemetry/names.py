@@ -46,6 +46,7 @@ BUS_ROUND_TRIP = Name("bus_round_trip_seconds", "Heartbeat through the server an
 JOURNAL_APPENDED = Name("journal_appended_total", "Entries that are durable", ("kind",))
 JOURNAL_REFUSED = Name("journal_refused_total", "Entries the journal refused", ("reason",))
 JOURNAL_APPEND_TIME = Name("journal_append_seconds", "From handing over an awaited entry to its being durable")
+JOURNAL_SEALS = Name("journal_seals_total", "Seals over the journal's entries", ("outcome",))
 JOURNAL_UNDER_WAY = Name("journal_under_way", "Entries handed over and not yet durable")
 CACHE_READS = Name("cache_reads_total", "Reads from the cache", ("outcome",))
 

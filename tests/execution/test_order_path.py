@@ -1,0 +1,94 @@
+"""What an order waits for on its way to the broker: its own intent, on disk, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.execution.venue import Running, Venue, opened
+from tradingsystem.adapters.in_process_bus import InProcessJournal
+from tradingsystem.domain.orders import Approved, BrokerOrder
+from tradingsystem.execution.inbox import TimerTicked
+from tradingsystem.execution.service import LAG_MAX
+from tradingsystem.messages.codec import encode
+
+
+class Written(InProcessJournal):
+    """The journal, with a note of when each kind of entry was handed over and when it was durable."""
+
+    def __init__(self, story: list[str]) -> None:
+        super().__init__("desk")
+        self._story = story
+        self.answering = asyncio.Event()
+        self.answering.set()
+
+    async def append(self, subject: str, payload: bytes, *, create: bool = False, fence_seq: int | None = None) -> int:
+        kind = subject.split(".")[2]
+        self._story.append(f"{kind} handed over")
+        for _ in range(20):  # a disk takes its time: whatever is ready to run does
+            await asyncio.sleep(0)
+        await self.answering.wait()
+        seq = await super().append(subject, payload, create=create, fence_seq=fence_seq)
+        self._story.append(f"{kind} durable")
+        return seq
+
+    def append_later(self, subject: str, payload: bytes, *, fence_seq: int | None = None) -> None:
+        self._story.append(subject.split(".")[2])
+        super().append_later(subject, payload, fence_seq=fence_seq)
+
+
+def test_an_order_waits_for_its_own_intent_alone() -> None:
+    """Of a decision's two orders the first leaves when its intent is durable, before the second's is handed over; the inbox follows them (invariant 1)."""
+    story: list[str] = []
+
+    async def played() -> None:
+        venue = Venue(speed=1.0)
+        venue.journal = venue.signals = Written(story)
+        async with opened(venue):
+            venue.quote("AAA", 99.98, 100.00)
+            running = Running(venue)
+            await running.start()
+            submit = running.broker.submit
+
+            async def noted(order: Approved) -> BrokerOrder:
+                story.append("order sent")
+                return await submit(order)
+
+            running.broker.submit = noted  # type: ignore[method-assign]
+            story.clear()
+            await venue.signal("AAA")
+            await venue.until(lambda: venue.shares("AAA") == 40)
+            await running.stop()
+
+    asyncio.run(played())
+    path = story[story.index("intent handed over") :]
+    once = ["intent handed over", "intent durable", "order sent"]
+    assert path[:6] == once * 2
+    assert "inbox" in path[6:]
+
+
+def test_the_inbox_waits_for_intents_only_so_long() -> None:
+    """A journal that answers no intent does not keep the inbox out of it: what was applied lags by a bounded number."""
+    story: list[str] = []
+
+    async def played() -> None:
+        venue = Venue(speed=1.0)
+        journal = Written(story)
+        venue.journal = venue.signals = journal
+        async with opened(venue):
+            venue.quote("AAA", 99.98, 100.00)
+            running = Running(venue)
+            await running.start()
+            journal.answering.clear()
+            heard = running.service.state.statistics.signals
+            await InProcessJournal.append(journal, venue.subjects.journal_signal, encode(venue.next_signal("AAA")))
+            await venue.until(lambda: running.service.state.statistics.signals > heard)
+            story.clear()
+            for _ in range(LAG_MAX):
+                running.service._offer(TimerTicked(received_at_ns=venue.now_ns))
+            await venue.until(lambda: story.count("inbox") >= LAG_MAX)
+            assert "intent durable" not in story
+            journal.answering.set()
+            await venue.until(lambda: venue.shares("AAA") == 40)
+            await running.stop()
+
+    asyncio.run(played())
