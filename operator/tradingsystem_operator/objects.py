@@ -29,6 +29,7 @@ PAUSE_ANNOTATION = f"{PREFIX}pause"
 REVISION_ANNOTATION = f"{PREFIX}revision"
 RENDER_HASH_ANNOTATION = f"{PREFIX}render-hash"
 BOOT_HASH_ANNOTATION = f"{PREFIX}boot-hash"
+CONFIGURATION_HASH_ANNOTATION = f"{PREFIX}configuration-hash"
 AFTER_ANNOTATION = f"{PREFIX}after"
 """On a workload: the workloads that must be ready before it starts, separated by commas; absent when there are none."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from tests.execution.desk import Desk, execution_slice
@@ -17,6 +18,7 @@ from tradingsystem.execution.orders import Role
 from tradingsystem.execution.protection import cover_of
 from tradingsystem.execution.status import status_of
 from tradingsystem.messages.codec import Malformed, decode, encode
+from tradingsystem.spec.slices import told_by_the_journal
 
 AT_NS = 1_000
 
@@ -182,6 +184,22 @@ def test_a_file_that_was_edited_goes_before_what_was_applied() -> None:
     made.settings = execution_slice(risk={"positionsOpenMax": 1})
     made.enter(made._started())
     assert made.state.live == made.settings.live
+
+
+def test_a_slice_without_settings_of_its_own_never_goes_before_the_journal() -> None:
+    """In pods live settings come through the journal alone: a ConfigMap older than the last edit cannot bring an earlier limit back.
+
+    Until the journal has spoken, the first start is Halted; afterwards a slice that differs in any way changes nothing.
+    """
+    made = Desk()
+    made.settings = told_by_the_journal(made.settings)
+    made.enter(made._started())
+    assert made.state.trading()[0] is TradingState.HALTED
+    applied = execution_slice(risk={"positionsOpenMax": 1}).live
+    made.enter(inbox.SpecReceived(received_at_ns=made.now_ns, generation=5, live=applied))
+    made.settings = msgspec.structs.replace(made.settings, live=execution_slice(risk={"positionsOpenMax": 9}).live)
+    made.enter(made._started())
+    assert (made.state.generation, made.state.live) == (5, applied)
 
 
 OWN = Command(id="7", kind=CommandKind.REDUCE, name="Ada", reason="why")

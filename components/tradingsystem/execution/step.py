@@ -302,9 +302,8 @@ def _started(state: State, entry: Started) -> list[Action]:
         made = latch(LatchKind.NEW_STORE, TradingState.HALTED, reason, "execution", state.now_ns)
         state.latches[made.id] = made
         actions.append(SetLatch(made))
-    edited = (
-        entry.settings.live != state.settings.live
-    )  # a person changed the file since the last start: it goes before what was applied then
+    # A person changed the file since the last start: it goes before what was applied then. A slice whose live settings are the journal's is no such file.
+    edited = entry.settings.live != state.settings.live and not entry.settings.live_from_journal
     state.settings, state.speed, state.store = entry.settings, entry.speed, entry.store
     state.peers_problem = f"not heard yet: {', '.join(entry.peers)}" if entry.peers else ""
     if state.generation == 0 or edited:

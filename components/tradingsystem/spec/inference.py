@@ -32,6 +32,13 @@ class TritonPlacement(enum.StrEnum):
 class Gpu(Section, frozen=True, kw_only=True):
     """Which GPU is asked for; read only when runtime is Triton. One GPU per system, held by Triton."""
 
+    resource_name: Annotated[
+        str,
+        Meta(max_length=40, pattern="^nvidia[.]com/(gpu|mig-[1-7]g[.][1-9][0-9]{0,2}gb)$"),
+        about(
+            "What a node offers it as. nvidia.com/gpu: a whole one; nvidia.com/mig-3g.20gb and its like: a slice, whose own memory then counts."
+        ),
+    ] = "nvidia.com/gpu"
     memory_mib_min: Annotated[
         int,
         Meta(ge=1_000, le=1_000_000),

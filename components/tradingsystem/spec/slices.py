@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tradingsystem.domain.trading import TradingState
 from tradingsystem.spec.components import Storage, Telemetry
 from tradingsystem.spec.ensemble import Ensemble
 from tradingsystem.spec.execution import Broker, Execution, Trading
@@ -74,7 +75,10 @@ class FilterSlice(Slice, frozen=True, kw_only=True):
 
 
 class ExecutionSlice(Slice, frozen=True, kw_only=True):
-    """Everything an order depends on. ``universe`` and ``ensemble`` hold bounds that are checked again before an order leaves."""
+    """Everything an order depends on. ``universe`` and ``ensemble`` hold bounds that are checked again before an order leaves.
+
+    ``live_from_journal``: what ``live`` says holds only until the journal has spoken, and never goes before what it said.
+    """
 
     sizing: Sizing
     execution: Execution
@@ -82,6 +86,7 @@ class ExecutionSlice(Slice, frozen=True, kw_only=True):
     ensemble: Ensemble
     simulation: Simulation
     live: LiveSettings
+    live_from_journal: bool = False
 
 
 class RecorderSlice(Slice, frozen=True, kw_only=True):
@@ -165,4 +170,16 @@ def slice_of(service: str, system: TradingSystem) -> Slice:
         "watcher_silence_seconds": spec.execution.watcher_silence_seconds,
     }
     kind = SLICE_OF[service]
-    return kind(**{name: given[name] for name in kind.__struct_fields__})
+    return kind(**{name: given[name] for name in kind.__struct_fields__ if name in given})
+
+
+NOT_TOLD_YET = LiveSettings(risk=Risk(), trading=Trading(state=TradingState.HALTED), models=Models())
+"""What holds in a pod until the journal has spoken: nothing opens."""
+
+
+def told_by_the_journal(piece: Slice) -> Slice:
+    """The slice for a place where live settings come through the journal alone: the same bytes whatever they are."""
+    if "live" not in piece.__struct_fields__:
+        return piece
+    flag = {"live_from_journal": True} if "live_from_journal" in piece.__struct_fields__ else {}
+    return msgspec.structs.replace(piece, live=NOT_TOLD_YET, **flag)

@@ -1,13 +1,19 @@
-"""ConfigMaps: each service's slice as its process reads it, and the last good spec for whoever asks what runs.
+"""ConfigMaps: each service's slice as its process reads it, the message server's configuration, and the last good spec for whoever asks what runs.
 
-A slice holds what its pod is started with; live settings in it are those of the day it was rendered, and count only until the journal has spoken.
+A slice holds what its pod is started with and no live setting: those travel through the journal alone, which counts their generations. Until it has spoken,
+a pod is Halted. So a ConfigMap that is older than an edit can never bring an earlier limit back, and an edit of a limit changes no object.
 """
 
 from __future__ import annotations
 
+from tradingsystem.messages.server import StoreSizes, configuration
 from tradingsystem.spec import Plan, TradingSystem, Workload, canonical_json, to_document
+from tradingsystem.spec.quantities import bytes_of
+from tradingsystem.spec.slices import NatsSlice, told_by_the_journal
+from tradingsystem_operator.desired import places
 from tradingsystem_operator.objects import CONFIG_MAP, Object, Owner, make, name_of
 
+CONFIGURATION_KEY = "nats.conf"
 SLICE_KEY = "slice.json"
 SPEC_KEY = "spec.json"
 
@@ -18,7 +24,25 @@ def slice_config_maps(made: Plan, owner: Owner) -> tuple[Object, ...]:
 
 
 def _slice(workload: Workload, owner: Owner) -> Object:
-    return make(CONFIG_MAP, owner, name_of(owner.name, workload.name), workload.name, data={SLICE_KEY: workload.slice_json().decode()})
+    piece = canonical_json(told_by_the_journal(workload.slice))
+    return make(CONFIG_MAP, owner, name_of(owner.name, workload.name), workload.name, data={SLICE_KEY: piece.decode()})
+
+
+def nats_config_map(made: Plan, owner: Owner) -> Object:
+    """The message server's configuration; the users it includes are in the Secret."""
+    return make(CONFIG_MAP, owner, name_of(owner.name, "nats"), "nats", data={CONFIGURATION_KEY: nats_configuration(made).decode()})
+
+
+def nats_configuration(made: Plan) -> bytes:
+    """``nats.conf``, sized by the journal's volume."""
+    server = made.workload("nats")
+    return configuration(
+        made.system,
+        listen=f"0.0.0.0:{server.port('client')}",
+        monitoring=f"0.0.0.0:{server.port('monitoring')}",
+        store_folder=str(places.NATS_DATA_FOLDER),
+        sizes=StoreSizes.on_volume(journal_volume_bytes(made)),
+    )
 
 
 def spec_config_map_name(system: str) -> str:
@@ -35,3 +59,10 @@ def spec_config_map(system: TradingSystem, generation: int, made: Plan, owner: O
         "liveHash": made.live_hash,
     }
     return make(CONFIG_MAP, owner, spec_config_map_name(owner.name), "", data=data)
+
+
+def journal_volume_bytes(made: Plan) -> int:
+    """What the journal's volume holds."""
+    piece = made.workload("nats").slice
+    assert isinstance(piece, NatsSlice), "the message server's slice"
+    return bytes_of(piece.storage.journal.size)

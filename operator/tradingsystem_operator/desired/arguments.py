@@ -1,0 +1,63 @@
+"""The command line of a service in its pod: the same flags as on one machine, with a pod's places.
+
+Only the simulator is told to listen beyond the loopback for venues, and every service for its metrics; who may reach them is the network policies' business.
+"""
+
+from __future__ import annotations
+
+from tradingsystem.spec import Mode, Plan, Workload
+from tradingsystem.spec.universe import Selection
+from tradingsystem_operator.desired import places
+from tradingsystem_operator.desired.configuration import SLICE_KEY, journal_volume_bytes
+from tradingsystem_operator.objects import name_of
+
+EVERYWHERE = "0.0.0.0"
+
+
+def command_line(workload: Workload, made: Plan) -> list[str]:
+    """Program and arguments."""
+    flags = {
+        "slice-file": places.SLICE_FOLDER / SLICE_KEY,
+        "boot-hash": made.boot_hash,
+        "build": made.build,
+        "nats-url": nats_url(made),
+        "password-file": places.PASSWORD_FILE,
+        "metrics-host": EVERYWHERE,
+        "metrics-port": workload.port("metrics"),
+        "state-folder": places.STATE_FOLDER,
+        "run-folder": places.RUN_FOLDER,
+        "secrets-folder": places.SECRETS_FOLDER if workload.secrets else "",
+        "secrets-mounted": bool(workload.secrets),
+        "venues": _venues(workload, made),
+        "capture-file": places.CAPTURE_FILE if workload.service == "simulator" else "",
+        "symbols-file": places.SYMBOLS_FILE if symbols_map(workload) else "",
+        "journal-volume-bytes": journal_volume_bytes(made),
+    }
+    given = ["tradingsystem", "run", workload.service]
+    for name, value in flags.items():
+        if value is True:
+            given.append(f"--{name}")
+        elif value is not False and value != "":
+            given += [f"--{name}", str(value)]
+    return given
+
+
+def nats_url(made: Plan) -> str:
+    """Where services find the message server."""
+    return f"nats://{name_of(made.system, 'nats')}:{made.workload('nats').port('client')}"
+
+
+def _venues(workload: Workload, made: Plan) -> str:
+    """Where the simulated venues are; for the simulator itself, where it listens. Empty outside Simulation."""
+    if made.mode is not Mode.SIMULATION:
+        return ""
+    host = EVERYWHERE if workload.service == "simulator" else name_of(made.system, "simulator")
+    return f"http://{host}:{made.workload('simulator').port('venues')}"
+
+
+def symbols_map(workload: Workload) -> tuple[str, str] | None:
+    """Name and key of the ConfigMap with the list of symbols, for the service that reads it."""
+    universe = getattr(workload.slice, "universe", None)
+    if workload.service != "ingestion" or universe is None or universe.selection is not Selection.CONFIG_MAP:
+        return None
+    return universe.config_map_ref.name, universe.config_map_ref.key

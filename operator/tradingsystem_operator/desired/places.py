@@ -1,0 +1,25 @@
+"""Where things are inside a pod: one page, so that what mounts a file and what reads it cannot disagree."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+USER_ID = 10_001
+"""User and group that every image of ours runs as."""
+
+SLICE_FOLDER = PurePosixPath("/etc/tradingsystem/slice")
+PASSWORD_FOLDER = PurePosixPath("/etc/tradingsystem/nats")
+PASSWORD_FILE = PASSWORD_FOLDER / "password"
+SECRETS_FOLDER = PurePosixPath("/etc/tradingsystem/secrets")
+SYMBOLS_FILE = PurePosixPath("/etc/tradingsystem/symbols/symbols")
+STATE_FOLDER = PurePosixPath("/var/lib/tradingsystem/state")
+RUN_FOLDER = PurePosixPath("/var/lib/tradingsystem/run")
+TEMPORARY_FOLDER = PurePosixPath("/tmp")
+CAPTURE_FILE = RUN_FOLDER / "wire.jsonl"
+
+NATS_FOLDER = PurePosixPath("/etc/nats")
+NATS_DATA_FOLDER = PurePosixPath("/var/lib/nats")
+
+CONFIGURATION_MODE = 0o444
+SECRET_MODE = 0o440
+"""Owner and group may read: the pod's group is the one that mounted files belong to."""

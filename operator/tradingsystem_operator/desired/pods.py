@@ -1,0 +1,132 @@
+"""Pod templates: what is mounted where, who the process is, how its health is asked, how long it may take to end.
+
+Every pod fits the restricted Pod Security level and has a root it cannot write to. A pod mounts its own slice, its own password and the keys it needs, and
+nothing of another's; none mounts a token of the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from tradingsystem.spec import Workload
+from tradingsystem.spec.ports import Port
+from tradingsystem_operator.credentials import credentials_name
+from tradingsystem_operator.desired import places
+from tradingsystem_operator.desired.accounts import account_name
+from tradingsystem_operator.desired.arguments import symbols_map
+from tradingsystem_operator.objects import Object, Owner, labels_of, name_of
+from tradingsystem_operator.release import Release
+
+GRACE_SECONDS = {"nats": 60, "execution": 60, "recorder": 60}
+GRACE_SECONDS_OTHERS = 40
+"""A service drains within 20 seconds or is ended by its own process; what is above that is the cluster's slowness."""
+
+_STARTS_WITHIN_SECONDS = 300
+
+
+def template(
+    owner: Owner, workload: Workload, container: Object, volumes: list[Object], annotations: dict[str, str], **extra: object
+) -> Object:
+    """The pod template of a workload around its one container."""
+    spec: Object = {
+        "serviceAccountName": account_name(owner.name),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS.get(workload.service, GRACE_SECONDS_OTHERS),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": places.USER_ID,
+            "runAsGroup": places.USER_ID,
+            "fsGroup": places.USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+        **extra,
+    }
+    return {"metadata": {"labels": labels_of(owner.name, workload.name), "annotations": annotations}, "spec": spec}
+
+
+def container(workload: Workload, release: Release, command: list[str], mounts: list[Object], resources: Object, probes: Object) -> Object:
+    """One container of the components image."""
+    return {
+        "name": workload.name,
+        "image": release.components_image,
+        "imagePullPolicy": release.pull_policy,
+        "command": command[:1],
+        "args": command[1:],
+        "env": [{"name": "HOME", "value": str(places.TEMPORARY_FOLDER)}],
+        "ports": [_port(port) for port in workload.ports],
+        "resources": resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+        **probes,
+    }
+
+
+def _port(port: Port) -> Object:
+    return {"name": port.name, "containerPort": port.number, "protocol": "TCP"}
+
+
+def probes(port: str, *, started: str, alive: str, ready: str) -> Object:
+    """How a kubelet asks. Slow to kill: a loop that is busy for seconds works, and a restart of execution in the session costs more than it mends."""
+    return {
+        "startupProbe": _probe(port, started, period=1, failures=_STARTS_WITHIN_SECONDS),
+        "livenessProbe": _probe(port, alive, period=5, failures=12),
+        "readinessProbe": _probe(port, ready, period=2, failures=3),
+    }
+
+
+def _probe(port: str, path: str, *, period: int, failures: int) -> Object:
+    request = {"path": path, "port": port, "scheme": "HTTP"}
+    return {"httpGet": request, "periodSeconds": period, "timeoutSeconds": 3, "failureThreshold": failures, "successThreshold": 1}
+
+
+def service_volumes(owner: Owner, workload: Workload, *, claimed: Iterable[str] = ()) -> tuple[list[Object], list[Object]]:
+    """Volumes and mounts of one of our services; those ``claimed`` are mounted here and come from a volume claim template."""
+    password = [(workload.service, places.PASSWORD_FILE.name)]
+    read_only: list[tuple[Object, PurePosixPath]] = [
+        (_config_map("slice", name_of(owner.name, workload.name)), places.SLICE_FOLDER),
+        (_secret("password", credentials_name(owner.name), password), places.PASSWORD_FOLDER),
+    ]
+    for number, (name, keys) in enumerate(_keys_by_secret(workload).items()):
+        read_only.append((_secret(f"secret-{number}", name, [(key, key) for key in keys]), places.SECRETS_FOLDER / name))
+    if (listed := symbols_map(workload)) is not None:
+        read_only.append((_config_map("symbols", listed[0], [(listed[1], places.SYMBOLS_FILE.name)]), places.SYMBOLS_FILE.parent))
+    own: list[tuple[Object, PurePosixPath]] = [
+        ({"name": "state", "emptyDir": {}}, places.STATE_FOLDER),
+        ({"name": "run", "emptyDir": {}}, places.RUN_FOLDER),
+        ({"name": "temporary", "emptyDir": {}}, places.TEMPORARY_FOLDER),
+    ]
+    mounts: list[Object] = [{"name": volume["name"], "mountPath": str(path), "readOnly": True} for volume, path in read_only]
+    mounts += [{"name": volume["name"], "mountPath": str(path)} for volume, path in own]
+    return [volume for volume, _ in (*read_only, *own) if volume["name"] not in set(claimed)], mounts
+
+
+def _keys_by_secret(workload: Workload) -> dict[str, list[str]]:
+    """Each secret once, with every key that anything in the service reads; keys nobody asked for never reach a pod."""
+    found: dict[str, list[str]] = {}
+    for need in workload.secrets:
+        keys = found.setdefault(need.name, [])
+        keys += [key.name for key in need.keys if key.name not in keys]
+    return found
+
+
+def _config_map(volume: str, name: str, items: list[tuple[str, str]] | None = None) -> Object:
+    source: Object = {"name": name, "defaultMode": places.CONFIGURATION_MODE}
+    return {"name": volume, "configMap": source | ({"items": _items(items)} if items else {})}
+
+
+def _secret(volume: str, name: str, items: list[tuple[str, str]]) -> Object:
+    return {"name": volume, "secret": {"secretName": name, "items": _items(items), "defaultMode": places.SECRET_MODE}}
+
+
+def _items(pairs: list[tuple[str, str]]) -> list[Object]:
+    return [{"key": key, "path": path} for key, path in pairs]

@@ -1,0 +1,156 @@
+"""Single decisions of the rendering: which GPU, which volume, which schedule, what is left out and said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.spec.documents import LIVE, document
+from tradingsystem.spec import TradingSystem, from_document
+from tradingsystem_operator.desired import build_all, left_out, plan_of, spec_config_map
+from tradingsystem_operator.desired.schedules import schedule_name
+from tradingsystem_operator.objects import Owner
+from tradingsystem_operator.release import Release
+
+RELEASE = Release(version="1.2.3", build="1.2.3+abc", components_image="example.org/components:1.2.3")
+OWNER = Owner(name="momentum", namespace="trading", uid="u-7")
+PAPER = {"spec.mode": "Paper", "spec.execution.broker.secretRef.name": "alpaca"}
+
+
+def of(changes: dict[str, Any]) -> TradingSystem:
+    return from_document(document(changes))
+
+
+def thing(changes: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
+    made = build_all(of(changes), RELEASE, OWNER)
+    return {(each["kind"], each["metadata"]["name"]): each for each in made}[kind, f"momentum-{name}"]
+
+
+def pod(changes: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = thing(changes, kind, name)["spec"]["template"]["spec"]
+    return found
+
+
+def terms(capability: str, resource: str = "nvidia.com/gpu") -> list[list[tuple[str, str, str]]]:
+    gpu = {"resourceName": resource, "memoryMiBMin": 39000, "computeCapability": capability}
+    spec = pod({"spec.inference": {"runtime": "Triton", "gpu": gpu}}, "Deployment", "filter")
+    required = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    return [[(one["key"], one["operator"], one["values"][0]) for one in term["matchExpressions"]] for term in required]
+
+
+def fits(term: list[tuple[str, str, str]], labels: dict[str, int]) -> bool:
+    """As the scheduler reads a term."""
+    return all(key in labels and (labels[key] == int(value) if how == "In" else labels[key] > int(value)) for key, how, value in term)
+
+
+@pytest.mark.parametrize(
+    ("capability", "node", "right"),
+    [
+        ("8.0", (8, 0, 40536), True),
+        ("8.0", (8, 0, 39000), True),
+        ("8.0", (8, 0, 38999), False),
+        ("8.0", (7, 5, 81920), False),
+        ("8.0", (9, 0, 81920), True),
+        ("8.6", (8, 0, 81920), False),
+        ("8.6", (8, 6, 81920), True),
+        ("8.6", (9, 0, 81920), True),
+        ("10.0", (9, 0, 81920), False),
+    ],
+)
+def test_a_node_is_right_by_what_its_gpu_can_do(capability: str, node: tuple[int, int, int], right: bool) -> None:
+    """At least the capability, counted as a version and not as a decimal, and at least the memory."""
+    labels = dict(zip(("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor", "nvidia.com/gpu.memory"), node, strict=True))
+    assert any(fits(term, labels) for term in terms(capability)) is right
+
+
+def test_a_slice_of_a_gpu_is_its_own_resource_with_its_own_memory() -> None:
+    """MIG: the slice's resource is asked for, once, and compared by the slice's memory."""
+    inference = {"runtime": "Triton", "gpu": {"resourceName": "nvidia.com/mig-3g.20gb"}}
+    spec = pod({"spec.inference": inference}, "Deployment", "filter")
+    assert spec["containers"][0]["resources"]["limits"]["nvidia.com/mig-3g.20gb"] == "1"
+    assert {key for term in terms("8.0", "nvidia.com/mig-3g.20gb") for key, _, _ in term} >= {"nvidia.com/mig-3g.20gb.memory"}
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
+
+
+@pytest.mark.parametrize("inference", [{}, {"runtime": "Triton", "placement": "AnyNode"}])
+def test_without_a_gpu_of_its_own_the_filter_runs_anywhere(inference: dict[str, Any]) -> None:
+    """In process, and where Triton would have a node of its own, nothing of a GPU is asked for."""
+    spec = pod({"spec.inference": inference}, "Deployment", "filter")
+    assert "affinity" not in spec
+    assert set(spec["containers"][0]["resources"]["limits"]) == {"memory"}
+
+
+def test_triton_is_left_out_by_name_and_models_run_in_process() -> None:
+    """Nothing of Triton is rendered, the slice says in process, and there is a reason for the status to show."""
+    system = of({"spec.inference.runtime": "Triton"})
+    names = {workload.name for workload in plan_of(system, RELEASE).workloads}
+    assert "triton" not in names
+    assert '"runtime":"InProcess"' in thing({"spec.inference.runtime": "Triton"}, "ConfigMap", "filter")["data"]["slice.json"]
+    assert [reason for reason, _ in left_out(system)] == ["TritonNotInThisRelease"]
+
+
+def test_learning_is_suspended_and_said_so() -> None:
+    """The schedules are there in Paper and Live, in their zone, never two at once; without a learning service none of them starts."""
+    spec = thing(PAPER, "CronJob", "learning-incremental")["spec"]
+    assert (spec["suspend"], spec["timeZone"], spec["concurrencyPolicy"]) == (True, "America/New_York", "Forbid")
+    assert [reason for reason, _ in left_out(of(PAPER))] == ["LearningNotInThisRelease"]
+    assert left_out(of({})) == ()
+
+
+def test_schedule_names_leave_room_and_stay_apart() -> None:
+    """52 characters at most, and two systems that differ only at their end do not share one."""
+    long = "a" * 39
+    names = {schedule_name(f"{long}{end}", job) for end in "bc" for job in ("learning-incremental", "learning-retrain")}
+    assert len(names) == 4
+    assert max(map(len, names)) <= 52
+
+
+def test_volumes_are_kept_unless_a_person_says_otherwise() -> None:
+    """The default keeps journal and recordings after deletion; Delete says so to the cluster; the class is named only where one is asked for."""
+    kept = thing({}, "StatefulSet", "nats")["spec"]
+    assert kept["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert "storageClassName" not in kept["volumeClaimTemplates"][0]["spec"]
+    gone = thing({"spec.storage": {"onDelete": "Delete", "storageClassName": "fast"}}, "StatefulSet", "recorder")["spec"]
+    assert gone["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
+    assert gone["volumeClaimTemplates"][0]["spec"]["storageClassName"] == "fast"
+
+
+def test_simulation_reaches_the_simulator_and_live_reaches_the_internet_only() -> None:
+    """A simulated order cannot leave the cluster, and what trades for money cannot reach the cluster's own addresses."""
+    simulated = thing({}, "NetworkPolicy", "execution")["spec"]["egress"]
+    assert "ipBlock" not in str([rule for rule in simulated if rule["ports"][0]["port"] != 53])
+    live = thing(LIVE, "NetworkPolicy", "execution")["spec"]["egress"]
+    blocks = [peer["ipBlock"] for rule in live for peer in rule["to"] if "except" in peer.get("ipBlock", {})]
+    assert [block["cidr"] for block in blocks] == ["0.0.0.0/0", "::/0"]
+    assert "10.0.0.0/8" in blocks[0]["except"]
+    assert "8090" not in str(live)
+
+
+def test_single_writers_are_sets_of_one_and_others_are_recreated() -> None:
+    """Never two pods of a workload: a set starts the next after the last is gone, a Deployment ends the old one first."""
+    assert thing({}, "StatefulSet", "execution")["spec"]["replicas"] == 1
+    assert thing({}, "StatefulSet", "ingestion")["spec"]["replicas"] == 1
+    assert thing({}, "Deployment", "filter")["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_a_release_rolls_by_image_and_a_boot_change_by_annotation() -> None:
+    """A changed universe changes the pod template of every service that must agree with it, and not the message server's."""
+
+    def annotations(changes: dict[str, Any], kind: str, name: str) -> dict[str, str]:
+        found: dict[str, str] = thing(changes, kind, name)["spec"]["template"]["metadata"]["annotations"]
+        return found
+
+    for kind, name in (("StatefulSet", "execution"), ("Deployment", "filter"), ("StatefulSet", "ingestion")):
+        assert annotations({}, kind, name) != annotations({"spec.universe.symbolsMax": 100}, kind, name)
+    assert annotations({}, "StatefulSet", "nats") == annotations({"spec.universe.symbolsMax": 100}, "StatefulSet", "nats")
+    assert annotations({}, "StatefulSet", "nats") != annotations({"spec.storage.journal.size": "20Gi"}, "StatefulSet", "nats")
+
+
+def test_last_good_spec_is_kept_with_its_hashes() -> None:
+    """What runs can be read back as it was written, with the generation it belongs to."""
+    system = of({"spec.risk.positionsOpenMax": 2})
+    made = plan_of(system, RELEASE)
+    data = spec_config_map(system, 7, made, OWNER)["data"]
+    assert (data["generation"], data["bootHash"], data["liveHash"]) == ("7", made.boot_hash, made.live_hash)
+    assert '"positionsOpenMax":2' in data["spec.json"]
