@@ -63,6 +63,8 @@ THOROUGH = (
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
     "tests/ingestion/test_frames.py",
+    "tests/faults/test_secrets.py",
+    "tests/faults/test_tls.py",
     "tests/ingestion/test_with_simulator.py",
     "tests/promises/test_caches.py",
     "tests/simulator/test_alpaca_rest.py",

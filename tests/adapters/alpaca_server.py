@@ -40,7 +40,7 @@ async def alpaca(*routes: tuple[str, str, Handler], timeout_seconds: float = 5.0
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
-    broker = AlpacaBroker(f"http://{host}:{port}", KEYS, lambda: 1_000 * 10**9, timeout_seconds=timeout_seconds)
+    broker = AlpacaBroker(f"http://{host}:{port}", lambda: KEYS, lambda: 1_000 * 10**9, timeout_seconds=timeout_seconds)
     try:
         yield broker
     finally:

@@ -93,7 +93,7 @@ def test_a_closed_port_is_not_sent() -> None:
 
     async def run() -> None:
         async with alpaca() as broker:
-            gone = AlpacaBroker("http://127.0.0.1:1", KEYS, lambda: 0)
+            gone = AlpacaBroker("http://127.0.0.1:1", lambda: KEYS, lambda: 0)
             with pytest.raises(TryAgain):
                 await gone.submit(approved())
             await gone.close()

@@ -120,7 +120,9 @@ async def running(server: AlpacaServer) -> AsyncIterator[str]:
 
 def source(url: str, *, pack: bool = True) -> AlpacaDataSource:
     channels = frozenset({"Trades", "Quotes", "MinuteBars", "LimitBands"})
-    settings = AlpacaDataSettings(name="backup", url=url, key="made-up", secret="made-up-secret", channels=channels, message_pack=pack)
+    settings = AlpacaDataSettings(
+        name="backup", url=url, key=lambda: "made-up", secret=lambda: "made-up-secret", channels=channels, message_pack=pack
+    )
     return AlpacaDataSource(settings, SessionClock())
 
 

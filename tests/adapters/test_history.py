@@ -55,7 +55,7 @@ async def selling(vendor: Vendor) -> AsyncIterator[str]:
 def ask(vendor: Vendor, question: Callable[[PolygonHistory], Awaitable[Any]], *, key: str = KEY, cache: MemoryCache | None = None) -> Any:
     async def scenario() -> Any:
         async with selling(vendor) as url:
-            history = PolygonHistory(PolygonHistorySettings(url=url, key=key), cache)
+            history = PolygonHistory(PolygonHistorySettings(url=url, key=lambda: key), cache)
             try:
                 return await question(history)
             finally:

@@ -36,7 +36,7 @@ def trade(price: float = 10.25, *, at_ns: int = IN_SESSION_NS) -> dict[str, obje
 
 def source(server: PolygonServer, clock: SessionClock, key: str = KEY, channels: frozenset[str] = STOCKS) -> PolygonSource:
     limits = WatchLimits(machine_floor_ns=50 * NS_PER_MILLISECOND, behind_ns=60 * NS_PER_SECOND)
-    return PolygonSource(PolygonSettings(name="polygon", url=server.url, key=key, channels=channels, limits=limits), clock)
+    return PolygonSource(PolygonSettings(name="polygon", url=server.url, key=lambda: key, channels=channels, limits=limits), clock)
 
 
 def sends(*frames: str | bytes) -> Callable[[ServerConnection, int], Awaitable[None]]:

@@ -59,7 +59,7 @@ def test_the_headers_drive_the_throttle(headers: dict[str, str], expected: float
 
 
 def source(url: str, clock: SessionClock, key: str = KEY) -> UnusualWhalesSource:
-    return UnusualWhalesSource(UnusualWhalesSettings(name="flow", url=url, key=key), clock)
+    return UnusualWhalesSource(UnusualWhalesSettings(name="flow", url=url, key=lambda: key), clock)
 
 
 def test_an_alert_is_told_once_and_at_its_receipt() -> None:

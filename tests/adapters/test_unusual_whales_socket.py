@@ -64,7 +64,7 @@ class Desk(Vendor):
 
 
 def source(url: str, clock: SessionClock) -> UnusualWhalesSource:
-    return UnusualWhalesSource(UnusualWhalesSettings(name="flow", url=url, key=KEY), clock)
+    return UnusualWhalesSource(UnusualWhalesSettings(name="flow", url=url, key=lambda: KEY), clock)
 
 
 def premiums(sink: Memory) -> list[float]:

@@ -43,6 +43,7 @@ from tradingsystem.simulator.ledger import Ledger
 from tradingsystem.spec.slices import ExecutionSlice
 
 STEP_SECONDS = 0.01
+KEYS = Credentials("KEY", "SECRET")
 
 
 class Venue:
@@ -158,9 +159,18 @@ class Venue:
 class Running:
     """One life of the service."""
 
-    def __init__(self, venue: Venue, settings: ExecutionSlice | None = None, *, place: str = "desk", peers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        settings: ExecutionSlice | None = None,
+        *,
+        place: str = "desk",
+        peers: tuple[str, ...] = (),
+        credentials: Callable[[], Credentials] = lambda: KEYS,
+    ) -> None:
         self.venue = venue
         self.peers = peers
+        self.credentials = credentials
         self.place = place  # two lives at one place are never alive together
         self.journal, self.lease = venue.journal, venue.lease
         self.settings = settings or execution_slice()
@@ -173,7 +183,7 @@ class Running:
         self.clock = FollowerClock("desk")
         await self.clock.attach(venue.bus)
         await self.clock.started()
-        self.broker = AlpacaBroker(venue.url, Credentials("KEY", "SECRET"), self.clock.now)
+        self.broker = AlpacaBroker(venue.url, self.credentials, self.clock.now)
         venue.lives += 1
         self.service = ExecutionService(
             system="desk",

@@ -17,6 +17,8 @@ MEASURED = ROOT / "docs" / "reliability.json"
 CHAOS = ROOT / "docs" / "chaos.json"
 NOT_YET = "**not tested yet**"
 
+SECRETS = "tests/faults/test_secrets.py"
+TLS = "tests/faults/test_tls.py"
 SERVICES = "tests/faults/test_services.py"
 JOURNAL = "tests/faults/test_journal.py"
 NATS = "tests/promises/test_nats_faults.py"
@@ -221,10 +223,19 @@ CATALOGUE = (
         "A secret missing or wrong",
         "Named by its key, never printed; nothing runs",
         (
+            f"{SECRETS}::test_a_first_key_that_is_missing_is_an_error_at_the_start",
             "tests/e2e/test_bad_input.py::test_missing_keys_are_named_before_anything_runs",
             "tests/e2e/test_bad_input.py::test_a_wrong_key_is_named_and_never_printed",
         ),
-        "rotation while running",
+    ),
+    Row(
+        "A secret exchanged while running",
+        "Used within seconds, without a restart; one that is wrong is named, never printed, and mended the same way",
+        (
+            f"{SECRETS}::test_an_exchanged_key_is_used_without_a_restart",
+            f"{SECRETS}::test_an_exchanged_key_is_seen_in_time",
+            f"{SECRETS}::test_a_key_in_the_middle_of_its_exchange_serves_on",
+        ),
     ),
     Row(
         "A slow reader",
@@ -258,7 +269,16 @@ CATALOGUE = (
         "An empty cache, no change in decisions",
         ("tests/promises/test_caches.py::test_a_redis_that_is_not_there_is_an_empty_cache",),
     ),
-    Row("DNS fails, TLS broken or expired", "Refused, with an alarm of its own before it expires"),
+    Row(
+        "DNS fails, TLS broken or expired",
+        "Refused and named; a write is known not to have been sent; an alarm of its own two weeks before a venue's certificate ends",
+        (
+            f"{TLS}::test_a_bad_certificate_is_refused_and_a_short_one_told",
+            f"{TLS}::test_the_end_of_a_certificate_is_told_two_weeks_ahead",
+            f"{TLS}::test_a_name_that_does_not_resolve_is_an_address_that_cannot_be_reached",
+        ),
+        "TLS towards the message server, which this build does not use",
+    ),
     Row("A flood of signals", "Repeated executions latch until a person clears them", (f"{EXECUTION}::test_a_loop_latches",)),
     Row("Half-days, holidays, a change of clocks", "Flat before that day's close", (f"{EXECUTION}::test_half_days_are_short",)),
     Row("A canary promotes a worse model", "Refused; one command goes back"),
@@ -288,8 +308,8 @@ def chaos() -> str:
     head = (
         f"## Killed at random\n\n`make chaos KILLS={found['kills']} SEED={found['seed']}` on {found['machine']}, {found['date']}: {found['kills']} kills in "
         f"{found['days']} days, {found['in_flight']} of them with an entry in flight, {found['orders']} orders, {words}. A killed process is back and the "
-        f"account compared after {found['p50_seconds']:.1f} s (median), {found['max_seconds']:.1f} s at most. A service that falls again within half a "
-        "minute is started after growing pauses, which the longer times contain.\n\n| victim | kills | median | longest | with an entry in flight |\n"
+        f"account compared after {found['p50_seconds']:.1f} s (median), {found['max_seconds']:.1f} s at most. A service that falls again before it has worked "
+        "for three seconds is started after growing pauses.\n\n| victim | kills | median | longest | with an entry in flight |\n"
         "| --- | --- | --- | --- | --- |\n"
     )
     return head + "".join(

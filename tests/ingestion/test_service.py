@@ -154,7 +154,7 @@ async def serving(
 
 def polygon(server: PolygonServer, clock: SessionClock, key: str = KEY) -> PolygonSource:
     channels = frozenset(channel.value for channel in POLYGON.channels)
-    return PolygonSource(PolygonSettings(name="polygon", url=server.url, key=key, channels=channels), clock)
+    return PolygonSource(PolygonSettings(name="polygon", url=server.url, key=lambda: key, channels=channels), clock)
 
 
 def trade(price: float, symbol: str = "ABC", after_ns: int = 0) -> dict[str, object]:

@@ -118,12 +118,14 @@ def test_a_generated_market_becomes_a_tape_without_loss() -> None:
     async def scenario() -> None:
         async with venues(40, events_per_second=400.0) as market:
             clock = MarketClock(market)
-            history = PolygonHistory(PolygonHistorySettings(url=f"http://{market.url}", key=KEY))
+            history = PolygonHistory(PolygonHistorySettings(url=f"http://{market.url}", key=lambda: KEY))
             facts = await history.symbols()
             traded = sorted({fact.symbol for fact in facts} & set(market.feed.symbols))
             channels = frozenset({"Trades", "Quotes", "SecondBars", "MinuteBars", "LimitBands", "Indices"})
-            polygon = PolygonSource(PolygonSettings(name="polygon", url=f"ws://{market.url}", key=KEY, channels=channels), clock)
-            flow = UnusualWhalesSource(UnusualWhalesSettings(name="flow", url=f"http://{market.url}", key=KEY, poll_seconds=1), clock)
+            polygon = PolygonSource(PolygonSettings(name="polygon", url=f"ws://{market.url}", key=lambda: KEY, channels=channels), clock)
+            flow = UnusualWhalesSource(
+                UnusualWhalesSettings(name="flow", url=f"http://{market.url}", key=lambda: KEY, poll_seconds=1), clock
+            )
             async with serving([polygon, flow], *SPECS, clock=clock, past=history) as bench:
                 await asyncio.wait_for(bench.ready.wait(), 20)
                 bench.bus.publish(SUBJECT.held, encode(traded))

@@ -68,7 +68,7 @@ def played(story: Callable[[Scene], Awaitable[None]], monkeypatch: pytest.Monkey
             venue.quote("AAA", 99.98, 100.00)
             scene, stop, ready = Scene(venue), asyncio.Event(), asyncio.Event()
             await venue.bus.subscribe(venue.subjects.state("watcher"), scene.on_state)
-            broker = AlpacaBroker(venue.url, Credentials("KEY", "SECRET"), time.time_ns)
+            broker = AlpacaBroker(venue.url, lambda: Credentials("KEY", "SECRET"), time.time_ns)
             watcher = WatcherService(
                 system="desk",
                 silence_seconds=silence_seconds,

@@ -36,7 +36,7 @@ class PolygonHistorySettings:
     """Where and as whom; lifetimes of cached answers in seconds, 0 for none."""
 
     url: str
-    key: str = field(repr=False)
+    key: Callable[[], str] = field(repr=False)
     credential: str = "the Polygon key"
     details_seconds: int = 86_400
     aggregates_seconds: int = 300
@@ -49,8 +49,7 @@ class PolygonHistory:
     def __init__(self, settings: PolygonHistorySettings, cache: Cache | None = None) -> None:
         self._settings = settings
         self._cache = cache
-        headers = {"Authorization": f"Bearer {settings.key}", "Accept": "application/json"}
-        self._rest = RestClient("polygon", settings.url, headers, settings.credential)
+        self._rest = RestClient("polygon", settings.url, settings.key, settings.credential)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
@@ -25,13 +25,14 @@ RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class RestClient:
-    """One venue's REST interface. ``venue`` labels metrics and errors, ``credential`` names the key without showing it."""
+    """One venue's REST interface. ``venue`` labels metrics and errors; ``key`` is asked for with every request, since a person may exchange it meanwhile,
+    and ``credential`` names it without showing it."""
 
-    def __init__(self, venue: str, base_url: str, headers: Mapping[str, str], credential: str, *, at_once: int = AT_ONCE) -> None:
+    def __init__(self, venue: str, base_url: str, key: Callable[[], str], credential: str, *, at_once: int = AT_ONCE) -> None:
         self._venue = venue
         self._base_url = base_url.rstrip("/") + "/"
         self._host = urlsplit(base_url).netloc
-        self._headers = dict(headers)
+        self._key = key
         self._credential = credential
         self._slots = asyncio.Semaphore(at_once)
         self._session: aiohttp.ClientSession | None = None
@@ -68,7 +69,7 @@ class RestClient:
         began = time.perf_counter()
         outcome = "network"
         try:
-            async with self._slots, self._open().get(url, params=params) as answer:
+            async with self._slots, self._open().get(url, params=params, headers=self._headers()) as answer:
                 body = await answer.read()
                 outcome = str(answer.status)
                 self._judge(answer.status, answer.headers, urlsplit(url).path)
@@ -76,6 +77,9 @@ class RestClient:
         except TimeoutError as error:
             outcome = "timeout"
             raise TryAgain(f"{self._venue} did not answer within {TIMEOUT_SECONDS:.0f} s") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            outcome = "certificate"
+            raise TryAgain(f"{self._venue}: the certificate is refused: {error.certificate_error}") from error
         except aiohttp.ClientError as error:
             raise TryAgain(f"{self._venue}: {type(error).__name__}") from error
         finally:
@@ -102,8 +106,11 @@ class RestClient:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+            self._session = aiohttp.ClientSession(timeout=timeout)
         return self._session
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key()}", "Accept": "application/json"}
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

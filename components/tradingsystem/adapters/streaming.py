@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from tradingsystem.adapters.certificates import CertificateWatch
 from tradingsystem.adapters.pacing import Backoff, DataWatch, WatchLimits
 from tradingsystem.domain.errors import NotAuthorized
 from tradingsystem.domain.time import NS_PER_SECOND
@@ -29,6 +31,7 @@ log = structlog.get_logger()
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 WATCH_SECONDS = 0.25
 GREETING_SECONDS = 15.0
+UNTRUSTED_SECONDS = 10.0  # a certificate is not mended within a moment
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -83,6 +86,7 @@ class Stream:
         self._watch = DataWatch(limits or WatchLimits())
         self._backoff = backoff or Backoff(random.Random())
         self._healthy: bool | None = None
+        self._certificate = CertificateWatch(urlsplit(endpoint.url).hostname or endpoint.source)
 
     async def run(self, dialogue: Dialogue, sink: SourceSink) -> None:
         """Deliver until cancelled. Raises ``NotAuthorized``."""
@@ -101,6 +105,7 @@ class Stream:
     async def _connection(self, dialogue: Dialogue, sink: SourceSink) -> None:
         with self._foreign_errors():
             async with self._connect() as socket:
+                self._certificate.seen(socket.transport)
                 self._watch.connected(self._clock.now(), self._clock.monotonic())
                 async with asyncio.timeout(GREETING_SECONDS):
                     await dialogue.greet(socket)
@@ -188,6 +193,8 @@ class Stream:
             raise ConnectionLost("closed", f"{place} closed the connection with {code} ({reason})", patience) from error
         except TimeoutError as error:
             raise ConnectionLost("timeout", f"{place} did not finish the greeting in {GREETING_SECONDS:.0f} s") from error
+        except ssl.SSLError as error:
+            raise ConnectionLost("certificate", self._certificate.refused(error), UNTRUSTED_SECONDS) from error
         except (OSError, WebSocketException, EOFError) as error:
             raise ConnectionLost("network", f"{place}: {type(error).__name__}") from error
 

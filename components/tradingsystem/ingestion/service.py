@@ -51,6 +51,7 @@ BACKFILL_AT_ONCE = 8
 BACKFILL_MIN_NS = NS_PER_MINUTE
 ROLLOVER_BEFORE_OPEN_NS = 5 * 60 * NS_PER_MINUTE + 30 * NS_PER_MINUTE  # 04:00 in New York: premarket begins, snapshots are refilled
 RETRY_SECONDS = (1.0, 60.0)
+REFUSED_KEY_SECONDS = 15.0
 
 
 class IngestionService:
@@ -143,12 +144,16 @@ class IngestionService:
             epoch.end()
 
     async def _run_source(self, source: Source, symbols: Sequence[str], epoch: _Epoch) -> None:
-        try:
-            await source.run(symbols, epoch)
-        except NotAuthorized as error:
-            log.error("source_not_authorized", source=source.name, credential=error.credential, reason=str(error))
-            metrics.alarms.labels(alarm="source_not_authorized").inc()
-            epoch.health(source.name, SourceEvent(healthy=False, reason=str(error)))
+        """For ever: a key that was refused is named and tried seldom, since a person may exchange it."""
+        while True:
+            try:
+                await source.run(symbols, epoch)
+                return
+            except NotAuthorized as error:
+                log.error("source_not_authorized", source=source.name, credential=error.credential, reason=str(error))
+                metrics.alarms.labels(alarm="source_not_authorized").inc()
+                epoch.health(source.name, SourceEvent(healthy=False, reason=str(error)))
+            await asyncio.sleep(REFUSED_KEY_SECONDS)
 
     async def _keep_house(self, epoch: _Epoch, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Once a machine second: sources, tiers, status; until the next session's epoch is due. A task that died takes the service with it."""

@@ -39,6 +39,7 @@ from tradingsystem.simulator.ledger import Ledger
 
 KEY, SECRET = "IMAGINED", "imagined"
 _ADDRESS = "http://imagined"
+_CREDENTIALS = Credentials(KEY, SECRET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +275,7 @@ class ImaginedBroker(AlpacaBroker):
     """The order client as it ships, over a carrier instead of sockets."""
 
     def __init__(self, carrier: Carrier, now_ns: Callable[[], int]) -> None:
-        super().__init__(_ADDRESS, Credentials(KEY, SECRET), now_ns)
+        super().__init__(_ADDRESS, lambda: _CREDENTIALS, now_ns)
         self._carrier = carrier
         self._imagined = cast(aiohttp.ClientSession, _Session(carrier))
 

@@ -50,12 +50,12 @@ def frame_reader(names: Sequence[str]) -> Callable[[bytes], Rows]:
 
 def polygon_source(url: str, clock: Clock) -> Source:
     """Polygon's socket at that address."""
-    return PolygonSource(PolygonSettings(name="polygon", url=url, key=SIMULATED_KEY, channels=CHANNELS), clock)
+    return PolygonSource(PolygonSettings(name="polygon", url=url, key=lambda: SIMULATED_KEY, channels=CHANNELS), clock)
 
 
 def order_client(url: str, now_ns: Callable[[], int]) -> AlpacaClient:
     """The client of the order path; ``close`` it."""
-    return AlpacaClient(url, Credentials(SIMULATED_KEY, SIMULATED_KEY), now_ns)
+    return AlpacaClient(url, lambda: Credentials(SIMULATED_KEY, SIMULATED_KEY), now_ns)
 
 
 def local_bus() -> Bus:

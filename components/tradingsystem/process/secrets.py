@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from tradingsystem.domain.errors import NotAuthorized
 from tradingsystem.spec import SecretNeed
+
+LOOK_SECONDS = 2.0  # how soon an exchanged key is seen
+
+_log = structlog.get_logger()
 
 
 def local_folder() -> Path:
@@ -53,6 +60,10 @@ class Secrets:
         """Every key of a secret. Raises ``NotAuthorized`` for the first that is missing."""
         return {key.name: self.value(need.name, key.name, key.environment) for key in need.keys}
 
+    def kept(self, secret: str, key: str, variable: str = "") -> Callable[[], str]:
+        """One value that follows its file while the process runs. Raises ``NotAuthorized``, here and never later."""
+        return Kept(lambda: self.value(secret, key, variable), f"secret {secret}, key {key}", time.monotonic)
+
     def missing(self, needs: tuple[SecretNeed, ...]) -> list[str]:
         """What cannot be read, all at once, by name."""
         problems: list[str] = []
@@ -63,3 +74,34 @@ class Secrets:
                 except NotAuthorized as error:
                     problems.append(str(error))
         return problems
+
+
+class Kept:
+    """A value that is read anew now and then. While it cannot be read, as in the middle of an exchange, the last one serves and the reason is told."""
+
+    def __init__(self, read: Callable[[], str], name: str, monotonic: Callable[[], float]) -> None:
+        self._read, self._name, self._monotonic = read, name, monotonic
+        self._value = read()
+        self._look_at = monotonic() + LOOK_SECONDS
+        self._problem = ""
+
+    def __call__(self) -> str:
+        if (now := self._monotonic()) >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._look()
+        return self._value
+
+    def _look(self) -> None:
+        try:
+            value, problem = self._read(), ""
+        except NotAuthorized as error:
+            value, problem = self._value, str(error)
+        if problem and problem != self._problem:
+            _log.error("secret_unreadable", secret=self._name, reason=problem, means="the last value serves on")
+        self._problem = problem
+        if value != self._value:
+            self._value = value
+            _log.info("secret_exchanged", secret=self._name)
+
+    def __repr__(self) -> str:
+        return f"Kept({self._name})"

@@ -34,7 +34,8 @@ from tradingsystem.spec import Workload
 PAUSES_SECONDS = (0.0, 0.25, 1.0, 2.0, 5.0, 10.0)
 SELDOM_SECONDS = 15.0
 PATIENCE_SECONDS = 15.0  # then a person is told what a service that is not ready yet waits for
-STEADY_SECONDS = 30.0
+STEADY_SECONDS = 30.0  # a life that long, or work done for the next constant after it was ready, begins the row of pauses anew
+WORKED_SECONDS = 3.0
 STOP_SECONDS = 30.0
 
 
@@ -44,8 +45,15 @@ class _Child:
     process: asyncio.subprocess.Process | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     started: float = 0.0
+    ready_at: float = 0.0
     falls: int = 0
     task: asyncio.Task[None] | None = None
+
+    def fell(self, now: float) -> float:
+        """Count a fall; the seconds to wait before the next start. Only who falls without having worked in between waits longer each time."""
+        worked = self.ready.is_set() and now - self.ready_at > WORKED_SECONDS
+        self.falls = 1 if worked or now - self.started > STEADY_SECONDS else self.falls + 1
+        return PAUSES_SECONDS[min(self.falls, len(PAUSES_SECONDS)) - 1]
 
 
 class Supervisor:
@@ -114,6 +122,7 @@ class Supervisor:
             return
         if beat.phase == "ready" and not child.ready.is_set():
             child.ready.set()
+            child.ready_at = time.monotonic()
             self._told(Happening(beat.service, "ready", f"after {time.monotonic() - child.started:.1f} s"))
             if all(each.ready.is_set() for each in self._children.values()):
                 self.everybody_ready.set()
@@ -149,8 +158,7 @@ class Supervisor:
             status = await self._spawn_and_wait(child)
             if self._is_stopping():
                 return
-            lived = time.monotonic() - child.started
-            child.falls = 1 if lived > STEADY_SECONDS else child.falls + 1
+            pause = child.fell(time.monotonic())
             reason = last_reason(self._run.log_file(child.workload.name)) if status > 0 else ""
             self._told(Happening(child.workload.name, "ended", f"{_status_words(status)}{f': {reason}' if reason else ''}"))
             if status == EXIT_INPUT and not self.everybody_ready.is_set():
@@ -158,7 +166,7 @@ class Supervisor:
                 self.stop()
                 return
             seldom = status in {EXIT_INPUT, EXIT_UNAUTHORIZED}
-            pause = SELDOM_SECONDS if seldom else PAUSES_SECONDS[min(child.falls, len(PAUSES_SECONDS)) - 1]
+            pause = SELDOM_SECONDS if seldom else pause
             self._told(Happening(child.workload.name, "restarting", f"in {pause:g} s" if pause else "at once"))
             await asyncio.sleep(pause)
 

@@ -51,8 +51,7 @@ WATCHER_REQUEST_SECONDS = 3.0
 @contextlib.asynccontextmanager
 async def account(mode: Mode, simulator: str, secret: str) -> AsyncIterator[Broker]:
     """The broker's account itself, for a person's commands: neither bus nor journal. Raises ``NotAuthorized``."""
-    kept = Secrets(local_folder())
-    key = kept.value if mode is not Mode.SIMULATION else lambda *_: SIMULATED_KEY
+    key = Secrets(local_folder()).kept if mode is not Mode.SIMULATION else lambda *_: lambda: SIMULATED_KEY
     broker = _alpaca(venues_of(mode, simulator), secret, key, time.time_ns, WATCHER_REQUEST_SECONDS)
     try:
         yield broker
@@ -80,9 +79,9 @@ class Parts:
         """Whether the venues are the simulator's."""
         return self.slice.mode is Mode.SIMULATION
 
-    def key(self, secret: str, name: str, variable: str = "") -> str:
-        """One value of a secret; in Simulation none is read. Raises ``NotAuthorized``."""
-        return SIMULATED_KEY if self.simulated else self.secrets.value(secret, name, variable)
+    def key(self, secret: str, name: str, variable: str = "") -> Callable[[], str]:
+        """One value of a secret, as it is whenever asked for; in Simulation none is read. Raises ``NotAuthorized``."""
+        return (lambda: SIMULATED_KEY) if self.simulated else self.secrets.kept(secret, name, variable)
 
 
 @dataclass
@@ -240,7 +239,7 @@ def _own_source(parts: Parts, source: SourceSettings) -> Source:
     """A source that somebody registered: ``make(settings, clock, key)`` under the entry point group ``tradingsystem.sources``."""
     from tradingsystem.adapters.own_sources import factory
 
-    key = parts.key(source.secret_ref.name, "apiKey") if source.secret_ref.name else ""
+    key = parts.key(source.secret_ref.name, "apiKey")() if source.secret_ref.name else ""
     return factory(source.plugin)(source, parts.clock, key)
 
 
@@ -270,13 +269,13 @@ async def _filter(parts: Parts) -> Service:
 
 
 def _alpaca(
-    venues: Venues, secret: str, key: Callable[[str, str, str], str], now_ns: Callable[[], int], timeout_seconds: float
+    venues: Venues, secret: str, key: Callable[[str, str, str], Callable[[], str]], now_ns: Callable[[], int], timeout_seconds: float
 ) -> AlpacaBroker:
     from tradingsystem.adapters.alpaca.broker import AlpacaBroker
     from tradingsystem.adapters.alpaca.client import Credentials
 
-    credentials = Credentials(key(secret, "apiKey", "ALPACA_API_KEY"), key(secret, "apiSecret", "ALPACA_API_SECRET"))
-    return AlpacaBroker(venues.alpaca_trading, credentials, now_ns, timeout_seconds=timeout_seconds)
+    key_id, key_secret = key(secret, "apiKey", "ALPACA_API_KEY"), key(secret, "apiSecret", "ALPACA_API_SECRET")
+    return AlpacaBroker(venues.alpaca_trading, lambda: Credentials(key_id(), key_secret()), now_ns, timeout_seconds=timeout_seconds)
 
 
 async def _execution(parts: Parts) -> Service:

@@ -101,6 +101,7 @@ latches = _gauge(names.LATCHES)
 reconciliation = _counter(names.RECONCILIATION)
 decision_to_socket = _seconds(names.DECISION_TO_SOCKET)
 tick_to_order = _seconds(names.TICK_TO_ORDER)
+certificate_left = _gauge(names.CERTIFICATE_LEFT)
 broker_connected = _gauge(names.BROKER_CONNECTED)
 
 recorded_bytes = _counter(names.RECORDED_BYTES)

@@ -101,6 +101,7 @@ LATCHES = Name("latches", "Latches that are set", ("kind",))
 RECONCILIATION = Name("reconciliation_total", "Comparisons of our positions with the broker's", ("outcome",))
 DECISION_TO_SOCKET = Name("decision_to_socket_seconds", "From the gate's word to the order's bytes on the socket")
 TICK_TO_ORDER = Name("tick_to_order_seconds", "From a batch's seal to the order that it caused (machine time)")
+CERTIFICATE_LEFT = Name("certificate_left_seconds", "For how long a venue's TLS certificate still holds", ("place",))
 BROKER_CONNECTED = Name("broker_connected", "1 while the broker's update stream is heard")
 
 # Recorder, monitor, simulator.

@@ -15,7 +15,7 @@ class AlpacaBroker(AlpacaClient):
     def __init__(
         self,
         base_url: str,
-        credentials: Credentials,
+        credentials: Callable[[], Credentials],
         now_ns: Callable[[], int],
         *,
         stream_url: str = "",
@@ -23,7 +23,7 @@ class AlpacaBroker(AlpacaClient):
     ) -> None:
         super().__init__(base_url, credentials, now_ns, timeout_seconds=timeout_seconds)
         address = stream_url or f"{self.base_url.replace('http', 'ws', 1)}/stream"
-        self.stream = UpdateStream(address, credentials, self.session_for_stream)
+        self.stream = UpdateStream(address, credentials, self.session_for_stream, self.certificate)
 
     async def updates(self, handler: Callable[[OrderUpdate], None], connected: Callable[[bool], None]) -> None:
         """Deliver the update stream until cancelled, reconnecting for ever. Raises ``NotAuthorized``."""

@@ -7,6 +7,7 @@ orders. This one never repeats a write. It refuses to send what the budget keeps
 from __future__ import annotations
 
 import hashlib
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,7 @@ import msgspec
 from tradingsystem.adapters.alpaca import errors, parse
 from tradingsystem.adapters.alpaca.budget import Budget
 from tradingsystem.adapters.alpaca.models import WireAccount, WireCalendarDay, WireOrder, WirePosition
+from tradingsystem.adapters.certificates import CertificateWatch
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.orders import Account, Approved, BrokerOrder, BrokerPosition, Purpose
@@ -28,6 +30,7 @@ PAGE_ROWS = 500
 PAGES_MAX = 40
 CONNECTIONS_MAX = 16
 KEEP_ALIVE_SECONDS = 60.0
+UNTRUSTED_SECONDS = 10.0  # a certificate is not mended within a moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,12 @@ class Credentials:
 
 
 class AlpacaClient:
-    """One account's REST. ``now_ns`` is market time, which the broker's windows and dates are counted in."""
+    """One account's REST. ``now_ns`` is market time, which the broker's windows and dates are counted in; ``credentials`` are asked for with every
+    request, since a person may exchange them meanwhile."""
 
-    def __init__(self, base_url: str, credentials: Credentials, now_ns: Callable[[], int], *, timeout_seconds: float = 5.0) -> None:
+    def __init__(
+        self, base_url: str, credentials: Callable[[], Credentials], now_ns: Callable[[], int], *, timeout_seconds: float = 5.0
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self.credentials = credentials
         self.budget = Budget()
@@ -55,6 +61,7 @@ class AlpacaClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=min(2.0, timeout_seconds))
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self.certificate = CertificateWatch("Alpaca")
 
     def session_for_stream(self) -> aiohttp.ClientSession:
         """The connection pool, opened on first use; the update stream shares it. Raises ``TryAgain`` after ``close``."""
@@ -167,7 +174,7 @@ class AlpacaClient:
             raise TryAgain(
                 "what is left of Alpaca's requests per minute is kept for exits", max(self.budget.reset_seconds - now_seconds, 0.1)
             )
-        headers = self.credentials.headers()
+        headers = self.credentials().headers()
         if body is not None:
             headers["Content-Type"] = "application/json"
         payload = msgspec.json.encode(body) if body is not None else None
@@ -177,13 +184,23 @@ class AlpacaClient:
                 method, self.base_url + path, data=payload, params=query, headers=headers, timeout=self._timeout, allow_redirects=False
             ) as response:
                 self.budget.told(response.headers)
+                if (connection := response.connection) is not None:
+                    self.certificate.seen(connection.transport)
                 answer = await response.read()
                 if 200 <= response.status < 300:
                     return answer
                 raise errors.of_answer(response.status, answer, response.headers, self._now_ns() / NS_PER_SECOND, write=write)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise TryAgain(self.certificate.refused(certificate_error(error)), UNTRUSTED_SECONDS) from error
         except aiohttp.ClientConnectorError as error:  # no connection was made: nothing left
             raise TryAgain(f"Alpaca cannot be reached: {error.os_error}") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise TryAgain("Alpaca did not answer the connection in time") from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.unreadable(f"no answer ({type(error).__name__})", write=write) from error
+
+
+def certificate_error(error: aiohttp.ClientConnectorCertificateError) -> ssl.SSLError:
+    """TLS' own word inside the library's."""
+    inner = error.certificate_error
+    return inner if isinstance(inner, ssl.SSLError) else ssl.SSLError(str(inner))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -38,8 +38,8 @@ class AlpacaDataSettings:
 
     name: str
     url: str
-    key: str = field(repr=False)
-    secret: str = field(repr=False)
+    key: Callable[[], str] = field(repr=False)  # both asked for at each greeting
+    secret: Callable[[], str] = field(repr=False)
     channels: frozenset[str]
     credential: str = "the Alpaca data key"
     message_pack: bool = True
@@ -80,7 +80,7 @@ class AlpacaDataSource:
         """``connected``, then our keys, then ``authenticated``; bounded by the caller."""
         self._requested, self._held = {}, {}
         await self._until(socket, "connected")
-        await socket.send(self._bytes({"action": "auth", "key": self._settings.key, "secret": self._settings.secret}))
+        await socket.send(self._bytes({"action": "auth", "key": self._settings.key(), "secret": self._settings.secret()}))
         await self._until(socket, "authenticated")
 
     async def _until(self, socket: ClientConnection, word: str) -> None:

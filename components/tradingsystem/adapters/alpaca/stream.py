@@ -15,12 +15,14 @@ import aiohttp
 import msgspec
 import structlog
 
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.client import Credentials, certificate_error
 from tradingsystem.adapters.alpaca.errors import CREDENTIAL
 from tradingsystem.adapters.alpaca.models import WireAuthorization, WireListening, WireMessage, WireUpdate
 from tradingsystem.adapters.alpaca.parse import Unreadable, read, update
+from tradingsystem.adapters.certificates import CertificateWatch
 from tradingsystem.domain.errors import NotAuthorized
 from tradingsystem.domain.orders import OrderUpdate
+from tradingsystem.telemetry import metrics
 
 ANSWER_SECONDS = 10.0
 HEARTBEAT_SECONDS = 10.0  # a ping; without a pong in half of it the connection is dead
@@ -38,26 +40,42 @@ class Lost(ConnectionError):
 class UpdateStream:
     """One account's update stream. ``url`` is the whole address, ending in ``/stream``."""
 
-    def __init__(self, url: str, credentials: Credentials, session: Callable[[], aiohttp.ClientSession]) -> None:
+    def __init__(
+        self,
+        url: str,
+        credentials: Callable[[], Credentials],
+        session: Callable[[], aiohttp.ClientSession],
+        certificate: CertificateWatch,
+    ) -> None:
         self.url = url
         self._credentials = credentials
         self._session = session
+        self._certificate = certificate
         self._seen: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self.repeated = 0
 
     async def run(self, handler: Callable[[OrderUpdate], None], connected: Callable[[bool], None]) -> None:
-        """Deliver until cancelled. Raises ``NotAuthorized`` when the key is refused, since trying again cannot help."""
+        """Deliver until cancelled. Raises ``NotAuthorized`` when the first key is refused, since trying again cannot help; a key that was accepted once
+        is being exchanged, and is tried again."""
         wait_seconds = BACKOFF_SECONDS[0]
+        accepted = False
         while True:
             listening = False
 
             def up() -> None:
-                nonlocal listening
-                listening = True
+                nonlocal listening, accepted
+                listening = accepted = True
                 connected(True)  # noqa: FBT003 - the port's callback has one flag
 
             try:
                 await self._once(handler, up)
+            except NotAuthorized as error:
+                if not accepted:
+                    raise
+                metrics.alarms.labels(alarm="key_refused").inc()
+                _log.error("key_refused", credential=error.credential, reason=str(error))
+            except aiohttp.ClientConnectorCertificateError as error:
+                _log.warning("updates_lost", reason=self._certificate.refused(certificate_error(error)))
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 _log.warning("updates_lost", reason=str(error) or type(error).__name__)
             finally:
@@ -70,6 +88,7 @@ class UpdateStream:
         connecting = self._session().ws_connect(self.url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=4 << 20, compress=0)
         async with asyncio.timeout(ANSWER_SECONDS):
             socket = await connecting
+        self._certificate.seen_peer(socket.get_extra_info("peercert"))
         try:
             await self._introduce(socket)
             up()
@@ -80,9 +99,8 @@ class UpdateStream:
             await socket.close()
 
     async def _introduce(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        await socket.send_json(
-            {"action": "authenticate", "data": {"key_id": self._credentials.key, "secret_key": self._credentials.secret}}
-        )
+        pair = self._credentials()
+        await socket.send_json({"action": "authenticate", "data": {"key_id": pair.key, "secret_key": pair.secret}})
         authorization = read(await self._answer(socket, "authorization"), WireAuthorization)
         if authorization.status != "authorized":
             raise NotAuthorized(CREDENTIAL, f"Alpaca's update stream answers {authorization.status!r}")

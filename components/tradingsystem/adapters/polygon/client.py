@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -42,7 +42,7 @@ class PolygonSettings:
 
     name: str
     url: str
-    key: str = field(repr=False)
+    key: Callable[[], str] = field(repr=False)  # asked for at each greeting
     channels: frozenset[str]
     credential: str = "the Polygon key"
     limits: WatchLimits = field(default_factory=WatchLimits)
@@ -134,7 +134,7 @@ class _Market:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS / 2):
                 self.hear(await socket.recv(decode=False), self._clock.now())
-        await socket.send(msgspec.json.encode({"action": "auth", "params": self._settings.key}).decode())
+        await socket.send(msgspec.json.encode({"action": "auth", "params": self._settings.key()}).decode())
         while True:
             statuses = self._parser.parse(await socket.recv(decode=False)).statuses
             for status in statuses:

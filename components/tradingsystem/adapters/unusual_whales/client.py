@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -39,7 +39,7 @@ class UnusualWhalesSettings:
 
     name: str
     url: str
-    key: str = field(repr=False)
+    key: Callable[[], str] = field(repr=False)
     poll_seconds: int = 5
     credential: str = "the Unusual Whales token"
 
@@ -63,8 +63,7 @@ class UnusualWhalesSource:
     async def run(self, symbols: Sequence[str], sink: SourceSink) -> None:
         """Deliver until cancelled. Raises ``NotAuthorized``."""
         index = {symbol: position for position, symbol in enumerate(symbols)}
-        headers = {"Authorization": f"Bearer {self._settings.key}", "Accept": "application/json"}
-        async with RestClient("unusual_whales", self._settings.url, headers, self._settings.credential) as rest:
+        async with RestClient("unusual_whales", self._settings.url, self._settings.key, self._settings.credential) as rest:
             streaming = asyncio.create_task(self._stream(index, sink))
             try:
                 while True:
@@ -79,7 +78,7 @@ class UnusualWhalesSource:
     async def _stream(self, index: dict[str, int], sink: SourceSink) -> None:
         """The socket, for ever; ends when the token may not use it, which is no mistake: it is sold to the top tier only."""
         settings = self._settings
-        place = socket.endpoint(f"{self.name}-socket", settings.url, settings.key, settings.credential)
+        place = socket.endpoint(f"{self.name}-socket", settings.url, settings.key(), settings.credential)
         dialogue = socket.FlowDialogue(
             lambda alerts, received_ns: self._tell_alerts(alerts, index, sink, received_ns),
             lambda reason, count: sink.malformed(self.name, reason, count),
