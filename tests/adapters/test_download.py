@@ -74,8 +74,7 @@ def fetch(
 ) -> Fetched:
     async def scenario() -> Fetched:
         async with selling(Vendor(answers)) as url:
-            headers = {"Authorization": f"Bearer {key}"}
-            async with RestClient("polygon", url, headers, "the Polygon key") as client:
+            async with RestClient("polygon", url, lambda: key, "the Polygon key") as client:
                 return await Download(client, folder, DAY, lambda _: None).fetch(kind, tickers)
 
     return asyncio.run(scenario())

@@ -21,8 +21,7 @@ async def fetch_day(
     folder: Path, day: date, tickers: Sequence[str], kinds: Sequence[str], *, url: str, told: Callable[[str], None]
 ) -> list[Fetched]:
     """One file per kind. Raises ``NotAuthorized`` (no key, or a refused one), ``TryAgain``, ``RequestRefused``, ``InvalidInput``."""
-    key = Secrets(local_folder()).value(SECRET, KEY, VARIABLE)
-    headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-    async with RestClient("polygon", url, headers, "the Polygon key", at_once=AT_ONCE) as rest:
+    key = Secrets(local_folder()).kept(SECRET, KEY, VARIABLE)
+    async with RestClient("polygon", url, key, "the Polygon key", at_once=AT_ONCE) as rest:
         download = Download(rest, folder, day, told)
         return [await download.fetch(kind, tickers) for kind in dict.fromkeys(map(TickKind, kinds))]
