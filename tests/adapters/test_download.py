@@ -73,9 +73,8 @@ def fetch(
     folder: Path, answers: dict[str, Answer], kind: TickKind = TRADES, tickers: tuple[str, ...] = ("ABC",), key: str = KEY
 ) -> Fetched:
     async def scenario() -> Fetched:
-        async with selling(Vendor(answers)) as url:
-            async with RestClient("polygon", url, lambda: key, "the Polygon key") as client:
-                return await Download(client, folder, DAY, lambda _: None).fetch(kind, tickers)
+        async with selling(Vendor(answers)) as url, RestClient("polygon", url, lambda: key, "the Polygon key") as client:
+            return await Download(client, folder, DAY, lambda _: None).fetch(kind, tickers)
 
     return asyncio.run(scenario())
 
