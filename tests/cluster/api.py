@@ -24,10 +24,12 @@ class Api:
         config = json.loads(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-        with tempfile.NamedTemporaryFile(suffix=".pem") as pair:  # the ssl module takes a client's key from a file only
-            pair.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
-            pair.flush()
-            context.load_cert_chain(pair.name)
+        self._identity = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
+        if not self._identity:
+            with tempfile.NamedTemporaryFile(suffix=".pem") as pair:  # the ssl module takes a client's key from a file only
+                pair.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+                pair.flush()
+                context.load_cert_chain(pair.name)
         server = urllib.parse.urlsplit(cluster["server"])
         assert server.hostname is not None
         self._connection = http.client.HTTPSConnection(server.hostname, server.port, context=context, timeout=TIMEOUT_SECONDS)
@@ -46,7 +48,7 @@ class Api:
         """Status and answer; the answer is JSON where the server sent some, else text."""
         text = None if body is None else json.dumps(body)
         try:
-            self._connection.request(method, path, text, {"Content-Type": content, "Accept": accept})
+            self._connection.request(method, path, text, self._identity | {"Content-Type": content, "Accept": accept})
             response = self._connection.getresponse()
             raw = response.read().decode()
         except (OSError, http.client.HTTPException):
