@@ -60,6 +60,7 @@ THOROUGH = (
     "tests/charts/test_rendering.py",
     "tests/cli/test_commands.py",
     "tests/execution/test_faults.py",
+    "tests/execution/test_latch_scenarios.py",
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
     "tests/ingestion/test_frames.py",

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 
 from aiohttp import web
 
@@ -69,6 +70,7 @@ class Venue:
         self.signals: Journal = self.journal  # the filter's connection to the same journal
         self.subjects = Subjects("desk")
         self.prices: dict[str, tuple[float, float]] = {}
+        self.halted: set[str] = set()
         self.statuses: list[TradingStatus] = []
         self.url = ""
         self._signals = 0
@@ -82,6 +84,12 @@ class Venue:
         """A new best bid and offer, and the filter's mark of it."""
         self.prices[symbol] = (bid, ask)
         self.stream.publish(self.exchange.on_slice(_row(self.now_ns, Kind.QUOTE, SYMBOLS.index(symbol), bid, size, ask, size)))
+        self._marks()
+
+    def halt(self, symbol: str) -> None:
+        """The exchange stops trading in a symbol, and the filter's marks say so."""
+        self.halted.add(symbol)
+        self.stream.publish(self.exchange.on_slice(_row(self.now_ns, Kind.HALT, SYMBOLS.index(symbol), self.prices[symbol][0], 0, 0, 0)))
         self._marks()
 
     async def signal(self, symbol: str) -> Signal:
@@ -149,7 +157,7 @@ class Venue:
         self._timer.cancel()
 
     def _marks(self) -> None:
-        marks = [Mark(symbol, self.now_ns, bid, ask, ask) for symbol, (bid, ask) in self.prices.items()]
+        marks = [Mark(symbol, self.now_ns, bid, ask, ask, halted=symbol in self.halted) for symbol, (bid, ask) in self.prices.items()]
         self.bus.publish(self.subjects.marks, encode(marks))
 
     def on_status(self, delivery: Delivery) -> None:
@@ -167,9 +175,10 @@ class Running:
         place: str = "desk",
         peers: tuple[str, ...] = (),
         credentials: Callable[[], Credentials] = lambda: KEYS,
+        folder: Path | None = None,
     ) -> None:
         self.venue = venue
-        self.peers = peers
+        self.peers, self.folder = peers, folder
         self.credentials = credentials
         self.place = place  # two lives at one place are never alive together
         self.journal, self.lease = venue.journal, venue.lease
@@ -195,6 +204,7 @@ class Running:
             broker=self.broker,
             owner=Owner(f"life-{venue.lives}", self.place),
             peers=self.peers,
+            folder=self.folder,
         )
         self.task = asyncio.ensure_future(self.service.run(self.ready.set, self.stop_asked))
         ready = asyncio.ensure_future(self.ready.wait())

@@ -5,10 +5,55 @@ Exists so that a stop survives restarts and says who, when and why. A latch is n
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tradingsystem.domain.control import Command, CommandAnswer, CommandKind
 from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind, TradingState
 
 _DEPTH = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}
+
+
+class About(NamedTuple):
+    """What a kind of latch forces, what sets it, and what lets it go."""
+
+    forces: TradingState
+    when: str
+    cleared: str
+
+
+_BY_ID = "`clear`, by id"
+ABOUT: dict[LatchKind, About] = {
+    LatchKind.HALT: About(
+        TradingState.HALTED,
+        "a person halts (by command, manifest, message, file), the broker's own switch is on, or a counter outside the strategy sees more than was decided; "
+        "a person's `reduce` forces Reducing",
+        "`resume`; not while the HALT file is there or the broker's switch is on",
+    ),
+    LatchKind.DAILY_LOSS: About(
+        TradingState.HALTED, "the day's loss, realised and marked, reaches `risk.dailyLossMax`", f"{_BY_ID}; counts anew from there"
+    ),
+    LatchKind.DRAWDOWN: About(
+        TradingState.HALTED, "equity is `risk.drawdownMaxPercent` below its peak", f"{_BY_ID}; the peak is today's equity from there"
+    ),
+    LatchKind.REPEATED_EXECUTION: About(
+        TradingState.HALTED,
+        "more than six entry orders of one symbol in ten minutes, or 200 exits that have not closed one position",
+        _BY_ID,
+    ),
+    LatchKind.RECONCILIATION: About(
+        TradingState.HALTED,
+        "a second symbol differs from the broker's word, or the first one before the account was ever found equal",
+        _BY_ID,
+    ),
+    LatchKind.CARRIED: About(TradingState.REDUCING, "something held could not be sold before the close", _BY_ID),
+    LatchKind.NEW_STORE: About(
+        TradingState.HALTED, "the journal is another one than this place has known, or Paper or Live start for the first time", "`resume`"
+    ),
+    LatchKind.ACCOUNT: About(
+        TradingState.HALTED, "the keys lead to another account than was declared, or another system trades on a dedicated one", _BY_ID
+    ),
+}
+
 RESUMED_KINDS = frozenset({LatchKind.HALT, LatchKind.NEW_STORE})  # what Resume clears; all others are cleared one by one, by id
 
 
