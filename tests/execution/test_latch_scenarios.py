@@ -44,9 +44,9 @@ async def latched(venue: Venue, running: Running, kind: LatchKind) -> Latch:
     return found
 
 
-async def held(venue: Venue, *symbols: str, **risk: object) -> Running:
+async def held(venue: Venue, *symbols: str, **spec: object) -> Running:
     """A life that holds forty shares of each."""
-    running = Running(venue, execution_slice(risk=risk) if risk else None)
+    running = Running(venue, execution_slice(**spec))
     await running.start()
     for symbol in symbols:
         await venue.signal(symbol)
@@ -80,7 +80,7 @@ def test_daily_loss_by_a_falling_price() -> None:
     """What is held is worth less, sold or not."""
 
     async def story(venue: Venue) -> None:
-        running = await held(venue, "AAA", dailyLossMax=21)
+        running = await held(venue, "AAA", risk={"dailyLossMax": 21})
         venue.quote("AAA", 99.00, 99.02)
         await latched(venue, running, LatchKind.DAILY_LOSS)
 
@@ -91,7 +91,7 @@ def test_drawdown_by_a_gap_through_the_stop() -> None:
     """The stop sells far below its price."""
 
     async def story(venue: Venue) -> None:
-        running = await held(venue, "AAA", drawdownMaxPercent=1, dailyLossMax=5_000)
+        running = await held(venue, "AAA", risk={"drawdownMaxPercent": 1, "dailyLossMax": 5_000})
         venue.quote("AAA", 85.00, 85.02)
         await latched(venue, running, LatchKind.DRAWDOWN)
 
@@ -130,14 +130,15 @@ def test_carried_by_a_halt_over_the_close() -> None:
     """The exchange stops the symbol before the close and not until after it."""
 
     async def story(venue: Venue) -> None:
-        running = await held(venue, "AAA")
+        late = {"entryWindow": {"afterOpenMinutes": 5, "beforeCloseMinutes": 6}, "flattenBeforeCloseMinutes": 5}
+        running = await held(venue, "AAA", execution=late)
         venue.halt("AAA")
         await venue.until(lambda: venue.now_ns > venue.session.close_ns, 60)
         await latched(venue, running, LatchKind.CARRIED)
         assert venue.shares("AAA") == 40
 
-    start = Venue(speed=1.0).session.close_ns - 31 * 60 * SECOND_NS
-    played(story, Venue(speed=300.0, start_ns=start))
+    start = Venue(speed=1.0).session.close_ns - 8 * 60 * SECOND_NS
+    played(story, Venue(speed=60.0, start_ns=start))
 
 
 def test_new_store_by_a_wiped_journal(tmp_path: Path) -> None:
