@@ -58,3 +58,12 @@ def test_polygon_s_own_client_streams(venues: str) -> None:
     lines = example("polygon_stream.py", venues)
     assert len(lines) >= 20
     assert all("SPY" in line for line in lines)
+
+
+def test_any_websocket_client_streams(venues: str) -> None:
+    """Who knows the protocol needs no client library: the venue's greeting, its confirmations, then the index and the bars."""
+    lines = example("plain_websocket.py", venues)
+    assert "status authenticated" in lines
+    assert "status subscribed to: A.SPY" in lines
+    assert len([line for line in lines if line.startswith("V ")]) >= 3
+    assert len([line for line in lines if line.startswith("A ")]) >= 10

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
 import numpy as np
 import pytest
 
+from tradingsystem.cli.seeds import seeds as command
+from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.rows import F32
-from tradingsystem.world.seeds import ENTRIES_MAX, NOTIONAL, OPEN_MAX, Distribution, _trades, play
+from tradingsystem.world import seeds as world
+from tradingsystem.world.seeds import DAYS_TO_JUDGE, ENTRIES_MAX, NOTIONAL, OPEN_MAX, Distribution, Played, SeedDay, _trades, findings, play
 
 
 def quoted(path: list[float], spread: float = 0.02) -> tuple[F32, F32]:
@@ -44,6 +51,62 @@ def test_without_a_quote_nothing_is_bought() -> None:
     """A symbol without an ask cannot be entered."""
     bid, _ = quoted([100.0] * 100)
     assert list(_trades([(10, 0)], bid, np.full_like(bid, np.nan))) == []
+
+
+def day(seed: int, edge: float, hits: int = 3, net: float = 1.0) -> SeedDay:
+    """A made-up day of five trades; the oracle is right three times in five."""
+    return SeedDay(seed=seed, edge=edge, signals=6, trades=5, hits=hits, net=net, oracle_hits=6, oracle_entries=10)
+
+
+def many(edge: float, **values: float) -> Distribution:
+    return Distribution(edge, tuple(day(seed, edge, **values) for seed in range(DAYS_TO_JUDGE)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (many(1.0, hits=3), []),
+        (many(1.0, hits=4), ["hit rate is 0.800"]),
+        (many(1.0, hits=2), ["hit rate is 0.400"]),
+        (many(0.0, net=-0.01), []),
+        (many(0.0, net=0.01), ["earns +0.01"]),
+        (Distribution(0.0, many(0.0, net=5.0).days[1:]), []),
+    ],
+)
+def test_what_cannot_be_is_found(found: Distribution, told: list[str]) -> None:
+    """Better than can be known is as wrong as worse than chance; a profit out of nothing is wrong; too few days say nothing."""
+    problems = findings([found])
+    assert len(problems) == len(told)
+    assert all(words in problem for words, problem in zip(told, problems, strict=True))
+
+
+def test_the_command_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Days on disk are not played again, unless the market has another size; page and JSON are there after every run; what must not be is status 1."""
+    asked: list[tuple[int, float]] = []
+
+    def quick(jobs: Iterable[tuple[int, float]], symbols: int, processes: int) -> Iterator[SeedDay]:
+        assert processes == 2
+        for seed, edge in jobs:
+            asked.append((seed, edge))
+            yield day(seed, edge, net=-1.0 if edge == 0 else 2.0)
+
+    monkeypatch.setattr(world, "play_all", quick)
+    command(count=2, folder=tmp_path)
+    assert asked == [(1, 1.0), (1, 0.0), (2, 1.0), (2, 0.0)]
+    command(count=3, folder=tmp_path)
+    assert asked[4:] == [(3, 1.0), (3, 0.0)]
+    assert len(msgspec.json.decode((tmp_path / "seeds.json").read_bytes(), type=Played).days) == 6
+    assert "Simulated: it says nothing about profit" in (tmp_path / "seeds.html").read_text()
+    command(count=1, symbols=301, folder=tmp_path)
+    assert asked[6:] == [(1, 1.0), (1, 0.0)]
+    assert "no edge" in capsys.readouterr().out
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    """It is not overwritten in silence."""
+    (tmp_path / "seeds.json").write_text("[]")
+    with pytest.raises(InvalidInput, match=r"seeds.json: not what this command keeps"):
+        command(count=1, folder=tmp_path)
 
 
 @pytest.mark.slow

@@ -2,16 +2,17 @@
 
 Each day is fed to the filter's own step and decider, second by second. A signal is bought at the next second's ask and sold at the bid: at the target, at
 the stop, or when the horizon or the session ends; fees in, at most five at once and twenty a day. It is an upper-level check of the model on the
-declared edge: execution, queues and latency are not in it, the demo has those.
+declared edge: execution, queues and latency are not in it, the demo has those. Where no edge is planted, nothing may be earned.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import functools
+import itertools
 import math
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -32,6 +33,7 @@ from tradingsystem.world.recipe import DATE, filter_slice
 
 NOTIONAL = 3_000.0
 OPEN_MAX = 5
+DAYS_TO_JUDGE = 50
 ENTRIES_MAX = 20
 RULE = LabelRule()
 
@@ -40,6 +42,7 @@ class SeedDay(msgspec.Struct, frozen=True, kw_only=True):
     """One day: signals made, trades entered, how many reached the target first, net result in dollars, and what the oracle hits on the same day."""
 
     seed: int
+    edge: float
     signals: int
     trades: int
     hits: int
@@ -82,6 +85,11 @@ class Distribution:
         return float(np.mean([day.net for day in self.days]))
 
     @property
+    def signals(self) -> int:
+        """Signals of all days."""
+        return sum(day.signals for day in self.days)
+
+    @property
     def net_error(self) -> float:
         """Its standard error over days; NaN for one day."""
         return float(np.std([day.net for day in self.days], ddof=1) / math.sqrt(len(self.days))) if len(self.days) > 1 else math.nan
@@ -111,6 +119,7 @@ def play(seed: int, symbols: int, edge: float) -> SeedDay:
     oracle_hits, oracle_entries = generated_day.oracle_hits(seed, DATE, symbols, edge)
     return SeedDay(
         seed=seed,
+        edge=edge,
         signals=len(wishes),
         trades=len(trades),
         hits=sum(hit for hit, _ in trades),
@@ -149,11 +158,60 @@ def _trade(bid: F32, entry: float, second: int) -> tuple[int, bool, float]:
     return second + 1 + at, first_up < first_down, float(path[at])
 
 
-def play_all(seeds: Iterable[int], symbols: int, edge: float, processes: int) -> Iterator[SeedDay]:
-    """The days in the order of their seeds, as they are finished."""
-    one = functools.partial(play, symbols=symbols, edge=edge)
+def play_all(jobs: Iterable[tuple[int, float]], symbols: int, processes: int) -> Iterator[SeedDay]:
+    """The days of (seed, edge), as they are finished."""
+    one = functools.partial(_play, symbols=symbols)
     if processes == 1:
-        yield from map(one, seeds)
+        yield from map(one, jobs)
         return
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(one, seeds)
+        waiting: set[concurrent.futures.Future[SeedDay]] = set()
+        jobs = iter(jobs)
+        try:
+            while True:  # no more under way than there are processes: who stops asking waits for no more than that
+                waiting |= {pool.submit(one, job) for job in itertools.islice(jobs, processes - len(waiting))}
+                if not waiting:
+                    return
+                done, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+                for finished in done:
+                    yield finished.result()
+        finally:
+            for job in waiting:
+                job.cancel()
+
+
+def _play(job: tuple[int, float], symbols: int) -> SeedDay:
+    return play(job[0], symbols, job[1])
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """All days played so far, as they lie on disk. Days of another build or another size of market are other days."""
+
+    build: str
+    symbols: int
+    days: tuple[SeedDay, ...] = ()
+
+    def missing(self, seeds: Iterable[int], edges: Sequence[float]) -> list[tuple[int, float]]:
+        """Seed and edge of the days still to be played; the edges take turns, so that wherever it ends they have equally many."""
+        known = {(day.seed, day.edge) for day in self.days}
+        return [(seed, edge) for seed in seeds for edge in edges if (seed, edge) not in known]
+
+    def of(self, edge: float, seeds: Iterable[int]) -> Distribution:
+        """The days of one edge, in the order of their seeds."""
+        wanted = set(seeds)
+        return Distribution(
+            edge, tuple(sorted((day for day in self.days if day.edge == edge and day.seed in wanted), key=lambda day: day.seed))
+        )
+
+
+def findings(found: Iterable[Distribution]) -> list[str]:
+    """What must not be: a hit rate of the planted edge outside what can be known, or a profit where nothing is planted. Too few days judge nothing."""
+    problems: list[str] = []
+    for one in found:
+        if len(one.days) < DAYS_TO_JUDGE:
+            continue
+        if one.edge > 0 and not 0.5 < one.hit_rate <= one.oracle:
+            problems.append(f"with the edge the hit rate is {one.hit_rate:.3f}, and must lie between 0.5 and the oracle's {one.oracle:.3f}")
+        if one.edge == 0 and one.net_mean > 0:
+            problems.append(f"without an edge the mean day earns {one.net_mean:+.2f}, and must not be above zero")
+    return problems
