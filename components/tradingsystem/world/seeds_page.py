@@ -70,7 +70,7 @@ def _tiles(found: Sequence[Distribution]) -> list[Tile]:
     shown = []
     for one in found:
         name = "with the edge" if one.edge else "without"
-        shown.append(Tile(f"{one.net_mean:+.2f}", f"net a day, {name}", "good" if one.net_mean > 0 else "bad"))
+        shown.append(Tile(f"{one.net_mean:+.2f}", f"net a day, {name}", ("good" if one.net_mean > 0 else "bad") if one.edge else ""))
         if math.isfinite(one.hit_rate):
             shown.append(Tile(f"{one.hit_rate:.3f}", f"hit rate, {name}"))
         if one.edge:
@@ -107,9 +107,11 @@ def _hits(found: Sequence[Distribution]) -> Any:
             )
         )
         if one.edge:
-            figure.add_hline(y=one.hit_rate, line={"color": BLUE, "width": 2, "dash": "dash"}, annotation_text="model")
-            figure.add_hline(y=one.oracle, line={"color": GREEN, "width": 2}, annotation_text="oracle")
-    figure.add_hline(y=0.5, line={"color": AMBER, "width": 1, "dash": "dot"}, annotation_text="0.5")
+            figure.add_hline(
+                y=one.hit_rate, line={"color": BLUE, "width": 2, "dash": "dash"}, annotation_text="model", annotation_position="top left"
+            )
+            figure.add_hline(y=one.oracle, line={"color": GREEN, "width": 2}, annotation_text="oracle", annotation_position="bottom left")
+    figure.add_hline(y=0.5, line={"color": AMBER, "width": 1, "dash": "dot"}, annotation_text="0.5", annotation_position="bottom left")
     figure.update_xaxes(title="seed")
     figure.update_yaxes(title="share that reached the target", range=[-0.04, 1.04], tickformat=".0%")
     return _finished(figure)
