@@ -317,3 +317,9 @@ async def _discard(client: Client) -> None:
     with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
         async with asyncio.timeout(1.0):
             await client.close()
+    # A client that was refused, or that closed itself, leaves its socket open.
+    if (transport := client._transport) is not None:
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            transport.close()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(0.5):
+                await transport.wait_closed()  # type: ignore[no-untyped-call]
