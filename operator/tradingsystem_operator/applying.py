@@ -14,7 +14,7 @@ from tradingsystem.spec import content_hash
 from tradingsystem.telemetry import operator_metrics as metrics
 from tradingsystem_operator.cluster import Cluster
 from tradingsystem_operator.facts import Problem
-from tradingsystem_operator.objects import Key, Object, is_controlled_by, key_of, kind_of
+from tradingsystem_operator.objects import FIELD_MANAGER, Key, Object, is_controlled_by, key_of, kind_of
 
 _VOLATILE = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp"})
 
@@ -61,6 +61,28 @@ class Foreign(Exception):
     """An object of that name is controlled by somebody else, or by nobody."""
 
 
+async def make(cluster: Cluster, thing: Object) -> Object:
+    """Create it: refused when the name is taken. Then apply it, so that from the first moment on we hold its fields as one who applies."""
+    await cluster.create(kind_of(thing), thing)
+    return await put(cluster, thing)
+
+
+async def put(cluster: Cluster, thing: Object) -> Object:
+    """Apply it, and give up what we hold as its creator: a field held twice would stay when a later revision leaves it out."""
+    kind = kind_of(thing)
+    result = await cluster.apply(kind, thing, force=True)
+    for number, entry in enumerate(result["metadata"].get("managedFields") or []):
+        if entry.get("manager") != FIELD_MANAGER or entry.get("operation") != "Update" or entry.get("subresource"):
+            continue
+        place = f"/metadata/managedFields/{number}"
+        tests = [{"op": "test", "path": f"{place}/{name}", "value": entry[name]} for name in ("manager", "operation", "time")]
+        patched = await cluster.patch(
+            kind, thing["metadata"]["namespace"], thing["metadata"]["name"], [*tests, {"op": "remove", "path": place}]
+        )
+        return result if patched is None else patched
+    return result
+
+
 async def ensure(
     cluster: Cluster, thing: Object, children: Mapping[Key, Object], applied: Applied, uid: str
 ) -> tuple[Outcome, Object | None]:
@@ -69,7 +91,7 @@ async def ensure(
     observed = children.get(key)
     if observed is None:
         try:
-            result = await cluster.create(kind, thing)
+            result = await make(cluster, thing)
         except RequestRefused as refused:
             if refused.code != "AlreadyExists":
                 raise
@@ -87,7 +109,7 @@ async def ensure(
     if "deletionTimestamp" in observed["metadata"] or applied.is_settled(thing, observed):
         return Outcome.AS_IT_WAS, None
     repaired = applied.rendered_so(thing)
-    result = await cluster.apply(kind, thing, force=True)
+    result = await put(cluster, thing)
     applied.note(thing, result)
     if fingerprint(result) == fingerprint(observed):
         return Outcome.AS_IT_WAS, result

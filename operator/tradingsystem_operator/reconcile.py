@@ -20,7 +20,7 @@ from tradingsystem.messages.permissions import PERSON
 from tradingsystem.spec import InvalidSpec, from_document
 from tradingsystem.spec.status import TradingSystemStatus
 from tradingsystem_operator import latches, reading, telling
-from tradingsystem_operator.applying import Foreign, Outcome, ensure, problem_of
+from tradingsystem_operator.applying import Foreign, Outcome, ensure, make, problem_of, put
 from tradingsystem_operator.cluster import Cluster
 from tradingsystem_operator.control import ControlChannel
 from tradingsystem_operator.credentials import credentials, credentials_name, secret
@@ -163,9 +163,9 @@ class Reconciler:
         thing = secret(seen.owner, wanted)
         try:
             if exists:
-                await self._cluster.apply(SECRET, thing, force=True)
+                await put(self._cluster, thing)
             else:
-                await self._cluster.create(SECRET, thing)
+                await make(self._cluster, thing)
                 await self._events.say(seen.raw, "CredentialsMade", f"Secret {thing['metadata']['name']} was made", action="Create")
         except (RequestRefused, NotAuthorized) as error:
             seen.problems += [problem for problem in [problem_of(thing, error)] if problem is not None]

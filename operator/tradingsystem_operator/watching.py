@@ -26,6 +26,7 @@ VOLUME_CLAIM = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
 WATCHED: tuple[Kind, ...] = (*OWNED, POD, VOLUME_CLAIM)
 
 PAUSE_SECONDS = (0.2, 15.0)
+GONE_REMEMBERED = 2_000
 STALE_SECONDS = 180.0  # twice what a silent watch is given, with a list in between
 
 # Pods and claims are made by controllers of the cluster, so only the system's own label is asked of everything.
@@ -37,6 +38,7 @@ class Store:
 
     def __init__(self) -> None:
         self._of: dict[SystemKey, dict[Key, Object]] = {}
+        self._gone: dict[str, None] = {}  # uids of what was deleted, oldest first
 
     def of(self, system: SystemKey) -> dict[Key, Object]:
         """Everything that carries the system's label, by kind and name."""
@@ -45,8 +47,8 @@ class Store:
     def put(self, thing: Object) -> SystemKey | None:
         """Keep it if it is newer than what is known; the system it belongs to."""
         system = system_of(thing)
-        if system is None:
-            return None
+        if system is None or thing["metadata"].get("uid") in self._gone:  # the answer to a write may arrive after the word of the deletion
+            return system
         thing["metadata"].pop("managedFields", None)  # half of an object, and nobody here reads it
         kept = self._of.setdefault(system, {})
         key = Key(thing["kind"], thing["metadata"]["name"])
@@ -56,8 +58,11 @@ class Store:
         return system
 
     def drop(self, thing: Object) -> SystemKey | None:
-        """It is gone; the system it belonged to."""
+        """It is gone, for good; the system it belonged to."""
         system = system_of(thing)
+        self._gone[thing["metadata"].get("uid", "")] = None
+        while len(self._gone) > GONE_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         if system is not None and (kept := self._of.get(system)) is not None:
             kept.pop(Key(thing["kind"], thing["metadata"]["name"]), None)
             if not kept:
@@ -84,11 +89,8 @@ def is_managed(thing: Object) -> bool:
 
 
 def _is_older(one: Object, other: Object) -> bool:
-    """By the server's versions, which are numbers on every server there is; the answer to a write must not be undone by a watch that lags behind it.
-    An object made anew under the same name counts as newer."""
+    """By the server's versions, which are numbers on every server there is; the answer to a write must not be undone by a watch that lags behind it."""
     mine, theirs = one["metadata"], other["metadata"]
-    if mine.get("uid") != theirs.get("uid"):
-        return False
     first, second = mine.get("resourceVersion", ""), theirs.get("resourceVersion", "")
     return first.isdigit() and second.isdigit() and int(first) < int(second)
 
@@ -155,12 +157,10 @@ class Watches:
 
     async def _list(self, kind: Kind, namespace: str) -> str:
         listing = await self._cluster.list(kind, namespace, _SELECTOR)
-        present = {(thing["metadata"].get("namespace", ""), thing["metadata"]["name"]) for thing in listing.items}
-        gone = [
-            thing
-            for thing in self.store.everything(kind, namespace)
-            if (thing["metadata"].get("namespace", ""), thing["metadata"]["name"]) not in present
-        ]
+        present = {thing["metadata"]["uid"] for thing in listing.items}
+        end = {"metadata": {"resourceVersion": listing.resource_version}}
+        known = self.store.everything(kind, namespace)  # what is newer than the list was made after it, and the watch will tell of it
+        gone = [thing for thing in known if thing["metadata"]["uid"] not in present and _is_older(thing, end)]
         self._tell(self.store.drop(thing) for thing in gone)
         self._tell(self.store.put(thing) for thing in listing.items)
         self._hear(kind, namespace)

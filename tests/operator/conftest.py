@@ -22,9 +22,16 @@ ESTABLISHED_WITHIN_SECONDS = 30.0
 
 
 @pytest.fixture(scope="session")
-def bare_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """A real API server, as its administrator."""
-    with ControlPlane(tmp_path_factory.mktemp("cluster")) as plane, contextlib.closing(Api(plane.kubeconfig)) as api:
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real API server, nothing in it, no controllers, no node."""
+    with ControlPlane(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def bare_api(plane: ControlPlane) -> Iterator[Api]:
+    """The same, as its administrator."""
+    with contextlib.closing(Api(plane.kubeconfig)) as api:
         yield api
 
 
