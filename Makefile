@@ -25,10 +25,10 @@ unexport VIRTUAL_ENV
 FIRST_GENERATORS = components/tradingsystem/spec/schema.py components/tradingsystem/spec/generate_crd.py
 GENERATORS = $(FIRST_GENERATORS) $(filter-out $(FIRST_GENERATORS),$(shell git ls-files --cached --others --exclude-standard '*generate_*.py'))
 
-.PHONY: help venv demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down tools models generate lock clean
+.PHONY: help venv demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down tools images e2e models generate lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 # --- the virtual environment -----------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ chaos: venv  ## kill -9 of random services in real days of many processes, then 
 faults: venv  ## every test of a real fault, its recovery time written to docs/reliability.json
 	@RELIABILITY=docs/reliability.json $(BIN)/pytest $(PYTEST_FLAGS) -n 0 tests/faults tests/e2e/test_one_writer.py tests/e2e/test_kill.py
 
-cluster: venv  ## a real Kubernetes control plane on this machine, built at first; prints its kubeconfig (API_ONLY=1: no controllers)
+cluster: venv  ## a real Kubernetes cluster with a node on this machine, built at first; prints its kubeconfig (API_ONLY=1: no controllers, no node, no root)
 	@$(BIN)/python -m tests.cluster.run up $(if $(API_ONLY),--api-only)
 
 cluster-down: venv  ## end it; its logs stay
@@ -84,6 +84,14 @@ cluster-down: venv  ## end it; its logs stay
 
 tools: venv  ## helm, kubeconform and actionlint, built from Go modules: what the tests of charts and workflows ask for
 	@$(BIN)/python -m tests.cluster.run tools
+
+images: venv  ## the images of images/, as archives for a cluster on this machine (docker, else buildah as root)
+	@$(BIN)/python -m tests.cluster.images
+
+e2e: venv  ## a real cluster with real pods (as root; K=expression picks tests)
+	@$(BIN)/python -m tests.cluster.run build
+	$(BIN)/python -m tests.cluster.run tools
+	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m pods $(if $(K),-k '$(K)') tests/cluster
 
 models: venv  ## bundle 1 again, from its seeded recipe
 	@$(BIN)/python -m tradingsystem.world.recipe
@@ -113,7 +121,7 @@ house: venv
 	@$(BIN)/pytest $(PYTEST_FLAGS) -n 0 tests/house
 
 unit: venv
-	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not thorough and not nats and not redis'
+	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not thorough and not nats and not redis and not pods'
 
 generated: venv
 	@sums() { git ls-files -z --cached --others --exclude-standard | xargs -0 sha256sum 2> /dev/null | sort -k 2; }
@@ -123,8 +131,8 @@ generated: venv
 	test -z "$$stale" || { printf 'generated from something older, now written anew; commit them:\n%s\n' "$$stale" >&2; exit 1; }
 
 test: venv  ## every test: with real nats-server and redis-server, then the slow ones (a whole simulated day) one by one
-	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow'
-	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m slow || { status=$$?; test $$status -eq 5 && echo 'test: no test is marked slow'; }
+	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not pods'
+	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m 'slow and not pods' || { status=$$?; test $$status -eq 5 && echo 'test: no test is marked slow'; }
 
 # --- committed outputs -----------------------------------------------------------------------------------------------
 
@@ -146,6 +154,7 @@ lock: .tools/uv/.installed  ## resolve requirements/*.txt anew (UPGRADE=1: to th
 	compile dev.txt pyproject.toml --extra dev --extra operator
 	compile base.txt pyproject.toml --constraint requirements/dev.txt
 	for extra in operator learn gpu; do compile $$extra.txt pyproject.toml --extra $$extra --constraint requirements/dev.txt; done
+	for name in build operator-image; do compile $$name.txt requirements/$$name.in --constraint requirements/dev.txt; done
 	compile triton.txt pyproject.toml --extra triton  # tritonclient holds onnx and protobuf back
 	compile bench.txt requirements/bench.in
 	compile uv.txt requirements/uv.in

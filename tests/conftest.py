@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
@@ -23,7 +23,7 @@ import hypothesis.core
 import pytest
 import structlog
 
-from tests.cluster import build
+from tests.cluster import build, packages
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 SEED_VARIABLE = "TESTS_HYPOTHESIS_SEED"
@@ -38,6 +38,7 @@ class Need:
     demanded_in_ci: bool = True
     mounts: bool = False  # the program must be allowed to mount file systems
     built: tuple[build.Program, ...] = ()  # built here, by tests/cluster, and lying in its cache
+    packages: Mapping[str, str] = dataclasses.field(default_factory=dict)  # programs of Debian packages that root runs
 
     def path(self) -> str | None:
         """Where the first program found lies: beside this interpreter, else on PATH."""
@@ -49,6 +50,7 @@ NEEDS = {
     "nats": Need(("nats-server",), "it is installed with the project: make venv"),
     "redis": Need(("redis-server",), "on Debian and Ubuntu: apt-get install redis-server"),
     "cluster": Need(("etcd", "kube-apiserver"), "make cluster", built=build.API_PROGRAMS),
+    "pods": Need(("containerd",), "make cluster (as root)", built=build.NODE_PROGRAMS, packages=packages.NODE_PACKAGES),
     "charts": Need(("helm", "kubeconform"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
     "workflows": Need(("actionlint",), build.TOOLS_COMMAND, built=build.WORKFLOW_PROGRAMS),
     "tmpfs": Need(("mount",), "run as root, outside a sandbox", demanded_in_ci=False, mounts=True),
@@ -89,6 +91,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def absence(marker: str) -> str | None:
     """Why tests with this marker cannot run here, or None when they can."""
     need = NEEDS[marker]
+    if need.packages and (os.geteuid() != 0 or packages.lacking(need.packages)):
+        return f"needs root and the packages {', '.join(packages.lacking(need.packages)) or '(all here)'}; {need.remedy}"
     if need.built:
         return build.missing(need.built, need.remedy)
     if need.path() is None:
@@ -149,6 +153,7 @@ def logging_left_as_it_was() -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "tmpfs: fills a file system of its own")
     config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server, built by `make cluster`")
+    config.addinivalue_line("markers", "pods: needs a real cluster with a node, which root builds with `make cluster`")
     config.addinivalue_line("markers", f"charts: needs helm and kubeconform, built by `{build.TOOLS_COMMAND}`")
     config.addinivalue_line("markers", f"workflows: needs actionlint, built by `{build.TOOLS_COMMAND}`")
     hypothesis.settings.register_profile("here", print_blob=True, deadline=None)

@@ -42,12 +42,18 @@ ETCD = Program("etcd", "etcd", "go.etcd.io/etcd/server/v3")
 API_SERVER = Program("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver")
 CONTROLLER_MANAGER = Program("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager")
 SCHEDULER = Program("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler")
+KUBELET = Program("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet")
+PROXY = Program("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy")
+COREDNS = Program("coredns", "coredns", ".")
+PAUSE = Program("pause", "pause", ".")
+KWOK = Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok")
 HELM = Program("helm", "helm", "helm.sh/helm/v4/cmd/helm")
 KUBECONFORM = Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
 ACTIONLINT = Program("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
 
 API_PROGRAMS = (ETCD, API_SERVER)
 CONTROL_PLANE_PROGRAMS = (*API_PROGRAMS, CONTROLLER_MANAGER, SCHEDULER)
+NODE_PROGRAMS = (*CONTROL_PLANE_PROGRAMS, KUBELET, PROXY, COREDNS, PAUSE, KWOK)
 CHART_PROGRAMS = (HELM, KUBECONFORM)
 WORKFLOW_PROGRAMS = (ACTIONLINT,)
 TOOLS_COMMAND = "make tools"
@@ -69,8 +75,9 @@ def go_release() -> str:
 def place(program: Program, release: str) -> Path:
     """Where a program of these pins lies once it is built."""
     digest = hashlib.sha256(release.encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((MODULES / program.module / name).read_bytes())
+    folder = MODULES / program.module
+    for path in (folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))):
+        digest.update(path.read_bytes() if path.exists() else b"")
     return cache() / f"{program.module}-{digest.hexdigest()[:16]}" / program.name
 
 

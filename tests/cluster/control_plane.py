@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
+import json
 import shutil
 import socket
 import subprocess
@@ -29,7 +30,7 @@ LOOK_AGAIN_SECONDS = 0.2
 ATTEMPTS = 3  # a port that was free may be taken by the time a program binds it
 TAIL_CHARACTERS = 1_500
 SERVICE_ADDRESSES = "10.96.0.0/16"
-POD_ADDRESSES = "10.244.0.0/16"
+LOOPBACK = "127.0.0.1"
 
 
 class NotStarted(Exception):
@@ -55,8 +56,12 @@ class Part:
 class ControlPlane:
     """Started by `with`; `kubeconfig` is the administrator's. `whole` adds controllers and scheduler."""
 
-    def __init__(self, folder: Path, *, whole: bool = False, say: Callable[[str], None] = lambda _text: None) -> None:
+    def __init__(
+        self, folder: Path, *, whole: bool = False, address: str = LOOPBACK, say: Callable[[str], None] = lambda _text: None
+    ) -> None:
         self.folder = folder.resolve()
+        self.address = address
+        self.port = 0
         self.kubeconfig = self.folder / "admin.conf"
         self.parts: list[Part] = []
         self._whole = whole
@@ -88,29 +93,56 @@ class ControlPlane:
     def stop(self) -> None:
         """End every process this object started, latest first, and remove all but the logs."""
         for part in reversed(self.parts):
-            part.process.terminate()
-            try:
-                part.process.wait(STOP_WITHIN_SECONDS)
-            except subprocess.TimeoutExpired:
-                part.process.kill()
-                part.process.wait()
+            _end(part)
         self.parts.clear()
         for name in ("etcd", "keys"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        self.kubeconfig.unlink(missing_ok=True)
+        for path in (self.kubeconfig, self.folder / "audit-policy.json"):
+            path.unlink(missing_ok=True)
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return f"https://{self.address}:{self.port}"
+
+    @property
+    def audit_log(self) -> Path:
+        """Who wrote what: one JSON object for each writing request that was answered."""
+        return self.folder / "log" / "audit.jsonl"
+
+    @contextlib.contextmanager
+    def without_api_server(self) -> Iterator[None]:
+        """The API server is stopped, and started again with the same data at the end."""
+        part = next(part for part in self.parts if part.name == API_SERVER.name)
+        words = part.process.args
+        _end(part)
+        try:
+            yield
+        finally:
+            assert isinstance(words, list)
+            with part.log.open("ab") as output:
+                part.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder)
+            self._wait("kube-apiserver", self._api_ready)
+
+    def _audit_policy(self) -> Path:
+        writes = {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]}
+        policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+        path = self.folder / "audit-policy.json"
+        path.write_text(json.dumps(policy | {"rules": [writes, {"level": "None"}]}))
+        return path
 
     def _start_once(self) -> None:
         (self.folder / "log").mkdir(parents=True, exist_ok=True)
-        keys = Authority(self.folder / "keys")
-        keys.server("server")
+        self.keys = keys = Authority(self.folder / "keys")
+        keys.server("server", self.address)
         keys.client("admin", "admin", "system:masters")
         keys.service_account_pair()
-        client, peer, secure = free_ports(3)
+        client, peer, self.port = free_ports(3)
         etcd_url = f"http://127.0.0.1:{client}"
-        keys.kubeconfig(self.kubeconfig, f"https://127.0.0.1:{secure}", "admin")
+        keys.kubeconfig(self.kubeconfig, self.server, "admin")
         self._launch(ETCD, *self._etcd_flags(etcd_url, f"http://127.0.0.1:{peer}"))
         self._wait("etcd", lambda: _answers(client, "/health"))
-        self._launch(API_SERVER, *self._api_server_flags(etcd_url, secure))
+        self._launch(API_SERVER, *self._api_server_flags(etcd_url))
         self._wait("kube-apiserver", self._api_ready)
         if self._whole:
             controllers, scheduler = free_ports(2)
@@ -125,11 +157,14 @@ class ControlPlane:
             *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
         )
 
-    def _api_server_flags(self, etcd: str, port: int) -> tuple[str, ...]:
+    def _api_server_flags(self, etcd: str) -> tuple[str, ...]:
         keys = self.folder / "keys"
+        # The Service `kubernetes` refuses an endpoint on the loopback, so it gets one only when the API server has another address.
+        reconciler = "none" if self.address == LOOPBACK else "lease"
         return (
-            *("--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", str(port)),
-            *("--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--service-cluster-ip-range", SERVICE_ADDRESSES),
+            *("--etcd-servers", etcd, "--bind-address", self.address, "--secure-port", str(self.port)),
+            *("--advertise-address", self.address, "--endpoint-reconciler-type", reconciler),
+            *("--service-cluster-ip-range", SERVICE_ADDRESSES),
             *(
                 "--tls-cert-file",
                 f"{keys}/server.crt",
@@ -142,6 +177,9 @@ class ControlPlane:
             *("--service-account-signing-key-file", f"{keys}/service-account.key"),
             *("--service-account-issuer", "https://kubernetes.default.svc", "--authorization-mode", "Node,RBAC"),
             *("--allow-privileged", "--enable-admission-plugins", "NodeRestriction"),
+            *("--kubelet-client-certificate", f"{keys}/admin.crt", "--kubelet-client-key", f"{keys}/admin.key"),
+            *("--kubelet-preferred-address-types", "InternalIP"),
+            *("--audit-policy-file", str(self._audit_policy()), "--audit-log-path", str(self.audit_log)),
         )
 
     def _controller_flags(self, port: int) -> tuple[str, ...]:
@@ -149,7 +187,7 @@ class ControlPlane:
         return (
             *("--kubeconfig", str(self.kubeconfig), "--bind-address", "127.0.0.1", "--secure-port", str(port)),
             *("--service-account-private-key-file", f"{keys}/service-account.key", "--root-ca-file", f"{keys}/ca.crt"),
-            *("--use-service-account-credentials", "--allocate-node-cidrs", "--cluster-cidr", POD_ADDRESSES),
+            "--use-service-account-credentials",
             *("--cluster-signing-cert-file", f"{keys}/ca.crt", "--cluster-signing-key-file", f"{keys}/ca.key"),
         )
 
@@ -185,6 +223,15 @@ class ControlPlane:
         with contextlib.closing(api), contextlib.suppress(OSError, http.client.HTTPException):
             return api.ask("GET", path)[0]
         return 0
+
+
+def _end(part: Part) -> None:
+    part.process.terminate()
+    try:
+        part.process.wait(STOP_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        part.process.kill()
+        part.process.wait()
 
 
 def _answers(port: int, path: str) -> bool:

@@ -35,10 +35,10 @@ class Authority:
         made = made.add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True)
         self._write("ca", made.sign(self._key, hashes.SHA256()), self._key)
 
-    def server(self, name: str) -> None:
-        """A certificate for the API server on this machine."""
+    def server(self, name: str, address: str) -> None:
+        """A certificate for the API server at this address and on the loopback."""
         names: list[x509.GeneralName] = [x509.DNSName(host) for host in SERVER_NAMES]
-        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in SERVER_ADDRESSES]
+        names += [x509.IPAddress(ipaddress.ip_address(each)) for each in sorted({*SERVER_ADDRESSES, address})]
         self._issue(name, _name(name), ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(names))
 
     def client(self, name: str, user: str, group: str) -> None:

@@ -1,8 +1,8 @@
 """One entry for a real cluster on this machine: `python -m tests.cluster.run up|down|status|build|tools`, or `make cluster` and `make cluster-down`.
 
 `up` builds what is absent, starts a process that holds the cluster, and prints the kubeconfig; `down` ends that process and with it everything it
-started. Where Docker answers and kind is installed, kind is used and brings a node; else the control plane is built from Go modules and has none. It
-never ends a process that it did not start: a state file names the holder, and the kernel's start time of it is compared first.
+started. Where Docker answers and kind is installed, kind is used; else control plane and node are built from Go modules and Debian packages. It never
+ends a process that it did not start: a state file names the holder, and the kernel's start time of it is compared first.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import threading
 import time
 from pathlib import Path
 
-from tests.cluster.build import API_PROGRAMS, CHART_PROGRAMS, CONTROL_PLANE_PROGRAMS, WORKFLOW_PROGRAMS, BuildFailed, build, cache
+from tests.cluster.build import API_PROGRAMS, CHART_PROGRAMS, NODE_PROGRAMS, WORKFLOW_PROGRAMS, BuildFailed, build, cache
 from tests.cluster.control_plane import ControlPlane, NotStarted
+from tests.cluster.node import Cluster
+from tests.cluster.packages import NODE_PACKAGES, Missing, require
 
 BEGAN = time.monotonic()
 UP_WITHIN_SECONDS = 300.0
@@ -62,6 +64,13 @@ def kind_name(folder: Path) -> str:
     return f"tradingsystem-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
+def make_ready(*, whole: bool) -> None:
+    """Programs and packages."""
+    if whole:
+        require(NODE_PACKAGES, say)
+    build(NODE_PROGRAMS if whole else API_PROGRAMS, say)
+
+
 def up(folder: Path, *, whole: bool, from_source: bool) -> Path:
     """Start, and return the kubeconfig. A cluster that is up already is left as it is."""
     kubeconfig = folder / "admin.conf"
@@ -74,7 +83,7 @@ def up(folder: Path, *, whole: bool, from_source: bool) -> Path:
     if holder(folder) is not None:
         say("is up already")
         return kubeconfig
-    build(CONTROL_PLANE_PROGRAMS if whole else API_PROGRAMS, say)
+    make_ready(whole=whole)
     (folder / "log").mkdir(parents=True, exist_ok=True)
     (folder / "holder.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.cluster.run", "hold", "--folder", str(folder), *(["--api-only"] if not whole else [])]
@@ -96,12 +105,12 @@ def hold(folder: Path, *, whole: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: asked.set())
     state = folder / "holder.json"
-    with ControlPlane(folder, whole=whole, say=say) as plane:
+    with Cluster(folder, say=say) if whole else ControlPlane(folder, say=say) as cluster:
         fresh = state.with_suffix(".new")
         fresh.write_text(json.dumps({"pid": os.getpid(), "started": started_at(os.getpid())}))
         fresh.rename(state)
         while not asked.wait(1.0):
-            ended = [part.name for part in plane.parts if part.process.poll() is not None]
+            ended = [part.name for part in cluster.parts if part.process.poll() is not None]
             if ended:
                 say(f"ended by itself: {', '.join(ended)}; the cluster goes down")
                 break
@@ -151,7 +160,7 @@ def main(arguments: list[str]) -> int:
         elif given.command == "down":
             down(folder)
         elif given.command == "build":
-            build(CONTROL_PLANE_PROGRAMS if whole else API_PROGRAMS, say)
+            make_ready(whole=whole)
         elif given.command == "tools":
             build((*CHART_PROGRAMS, *WORKFLOW_PROGRAMS), say)
         elif given.command == "hold":
@@ -161,7 +170,7 @@ def main(arguments: list[str]) -> int:
             by = f"process {pid}" if pid else "kind" if (folder / "kind").exists() else ""
             sys.stdout.write(f"up, held by {by}; kubeconfig {folder / 'admin.conf'}\n" if by else "not up\n")
             return 0 if by else 1
-    except (BuildFailed, NotStarted, subprocess.CalledProcessError) as error:
+    except (BuildFailed, Missing, NotStarted, subprocess.CalledProcessError) as error:
         say(f"failed: {error}")
         return 1
     return 0

@@ -70,8 +70,8 @@ def test_up_and_down_leave_nothing_but_logs(tmp_path: Path) -> None:
     ended = command("down", tmp_path / "one")
     assert ended.returncode == 0, ended.stderr
     assert all(started_at(child) != when for child, when in started)
-    assert kept(tmp_path / "one") == {"log/holder.log", "log/etcd.log", "log/kube-apiserver.log"}
-    assert kept(tmp_path / "two") == {"log/etcd.log", "log/kube-apiserver.log"}
+    assert kept(tmp_path / "one") == {"log/holder.log", "log/etcd.log", "log/kube-apiserver.log", "log/audit.jsonl"}
+    assert kept(tmp_path / "two") == {"log/etcd.log", "log/kube-apiserver.log", "log/audit.jsonl"}
     assert command("status", tmp_path / "one").returncode == 1
 
 

@@ -43,8 +43,8 @@ def test_paths_in_backticks_exist() -> None:
 
 def test_make_targets_named_in_pages_exist() -> None:
     """`make something` in a page can be typed."""
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {(str(page), name) for page in PAGES for name in re.findall(r"(?:`|^ *)make ([a-z]+)", prose(page), re.MULTILINE)}
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {(str(page), name) for page in PAGES for name in re.findall(r"(?:`|^ *)make ([a-z0-9-]+)", prose(page), re.MULTILINE)}
     require_none(sorted(f"{page}: make {name}" for page, name in named if name not in targets), "Mend the page or add the target.")
 
 

@@ -16,7 +16,7 @@ SUITES = {
     "integration": "several services together",
     "e2e": "what a person types, from the outside",
     "charts": "the operator's chart: rendered, refused, and installed on a real API server",
-    "cluster": "against a real Kubernetes API",
+    "cluster": "a real Kubernetes cluster, and its own tests",
     "audit": "the wire auditor",
     "chaos": "kill -9 at random, in whole days: make chaos",
     "faults": "real faults on real processes, and the page about them",

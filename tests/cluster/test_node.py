@@ -1,0 +1,135 @@
+"""A cluster with a node: pods run the project's own image with a volume, a Service and DNS, and nothing but logs stays afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import cgroups, images
+from tests.cluster.api import Api
+from tests.cluster.link import Link
+from tests.cluster.node import Cluster
+from tests.cluster.packages import IMAGE_PACKAGES, lacking
+from tests.cluster.run import started_at
+
+DONE_WITHIN_SECONDS = 120.0
+PODS = "/api/v1/namespaces/default/pods"
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    began, pause = time.monotonic(), threading.Event()
+    while not true():
+        assert time.monotonic() - began < DONE_WITHIN_SECONDS, f"not after {DONE_WITHIN_SECONDS:.0f} s: {what}"
+        pause.wait(0.2)
+
+
+def pod(name: str, *words: str, volumes: list[dict[str, Any]], mounts: dict[str, str]) -> dict[str, Any]:
+    """One container of the components image, as strict as the operator's pods."""
+    container = {
+        "name": "main",
+        "image": images.COMPONENTS.name,
+        "imagePullPolicy": "Never",
+        "command": list(words),
+        "securityContext": RESTRICTED,
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *({"name": key, "mountPath": path} for key, path in mounts.items())],
+    }
+    spec = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": {"fsGroup": 10_001, "fsGroupChangePolicy": "OnRootMismatch"},
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def create(api: Api, path: str, body: dict[str, Any]) -> None:
+    status, answer = api.ask("POST", path, body)
+    assert status == 201, answer
+
+
+def phase(api: Api, name: str) -> str:
+    found: str = api.ask("GET", f"{PODS}/{name}")[1]["status"].get("phase", "")
+    return found
+
+
+@pytest.mark.pods
+@pytest.mark.timeout(600)
+def test_pods_run_the_image_with_volume_service_and_names(tmp_path: Path) -> None:
+    """nats-server keeps a stream on a claimed volume; another pod reaches it by its Service's name; afterwards only logs are left."""
+    assert not lacking(IMAGE_PACKAGES), "make images"
+    images.build((images.COMPONENTS,), lambda _text: None)
+    with Cluster(tmp_path) as cluster, contextlib.closing(Api(cluster.kubeconfig)) as api:
+        cluster.import_image(images.COMPONENTS.archive)
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+        create(api, f"{PODS.rpartition('/')[0]}/persistentvolumeclaims", {"metadata": {"name": "journal"}, "spec": claim})
+        volume = {"name": "data", "persistentVolumeClaim": {"claimName": "journal"}}
+        create(api, PODS, pod("nats", "nats-server", "-js", "-sd", "/data", "-m", "8222", volumes=[volume], mounts={"data": "/data"}))
+        ports = [{"name": "client", "port": 4_222}, {"name": "monitor", "port": 8_222}]
+        create(
+            api,
+            f"{PODS.rpartition('/')[0]}/services",
+            {"metadata": {"name": "nats"}, "spec": {"selector": {"app": "nats"}, "ports": ports}},
+        )
+        create(api, PODS, pod("help", "tradingsystem", "--help", volumes=[], mounts={}))
+        code = (
+            "import urllib.request, time\n"
+            "from tradingsystem.filter.warming import warm_up\n"
+            "began = time.monotonic(); warm_up(); print('kernels ready after', round(time.monotonic() - began, 2))\n"
+            "for _ in range(50):\n"
+            "    try:\n"
+            "        print(urllib.request.urlopen('http://nats.default.svc.cluster.local:8222/healthz', timeout=2).read()); break\n"
+            "    except OSError: time.sleep(0.2)\n"
+            "else: raise SystemExit('nats was not reached')\n"
+        )
+        create(api, PODS, pod("asks", "python", "-c", code, volumes=[], mounts={}))
+        wait_until(lambda: phase(api, "nats") == "Running", "nats runs")
+        for name, said in (("help", "tradingsystem"), ("asks", '{"status":"ok"}')):
+            wait_until(lambda name=name: phase(api, name) in {"Succeeded", "Failed"}, f"{name} ends")
+            log = str(api.ask("GET", f"{PODS}/{name}/log")[1])
+            assert phase(api, name) == "Succeeded", log
+            assert said in log
+        link, kubeconfig = cluster.link, cluster.kubeconfig
+    assert not kubeconfig.exists()
+    assert not link.exists()
+    assert not [path for hierarchy in cgroups.hierarchies() if (path := hierarchy / link.name).exists()]
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"log"}
+
+
+@pytest.mark.pods
+@pytest.mark.timeout(300)
+def test_a_killed_holder_takes_its_node_along(tmp_path: Path) -> None:
+    """kill -9 of what holds the cluster ends every process of the node, and the next start is not hindered."""
+    words = ["from tests.cluster.node import Cluster", "from pathlib import Path", "import time"]
+    words += [f"with Cluster(Path({str(tmp_path)!r})) as c: print(c.link.number, c.parts[-1].process.pid, flush=True); time.sleep(300)"]
+    with subprocess.Popen([sys.executable, "-c", "\n".join(words)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        number, pid = map(int, process.stdout.readline().split())
+        started = started_at(pid)
+        process.send_signal(signal.SIGKILL)
+    wait_until(lambda: started_at(pid) != started and not Link(number).exists(), "the node ends")
+    with Cluster(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"log"}
+
+
+def test_what_is_missing_is_named_with_its_package() -> None:
+    """A machine without a program gets the package that has it, not a traceback."""
+    assert lacking({"surely-no-such-program": "its-package", "sh": "dash"}) == ["its-package"]
