@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -75,8 +75,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 VIX_SYMBOL = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(msgspec.Struct, frozen=True, gc=False):
     """Equally long columns, one row per event, in the order ingestion accepted them. ``symbol`` indexes the epoch's symbol table."""
 
     kind: U8

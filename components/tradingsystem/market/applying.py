@@ -32,7 +32,17 @@ _LOW_BITS = 0xFFFFFFFF
 
 @compiled
 def apply_rows(
-    a: Columns,
+    now: np.ndarray,
+    totals: np.ndarray,
+    times: np.ndarray,
+    flags: np.ndarray,
+    touched: np.ndarray,
+    second_close: np.ndarray,
+    second_volume: np.ndarray,
+    minute: np.ndarray,
+    profile: np.ndarray,
+    clock: np.ndarray,
+    levels: np.ndarray,
     kind: np.ndarray,
     row_flags: np.ndarray,
     symbol: np.ndarray,
@@ -44,7 +54,11 @@ def apply_rows(
     v4: np.ndarray,
     v5: np.ndarray,
 ) -> None:
-    """Apply the rows; ``roll`` must have moved time to the batch's seal before. Rows of symbols outside the table are counted and skipped."""
+    """Apply the rows; ``roll`` must have moved time to the batch's seal before. Rows of symbols outside the table are counted and skipped.
+
+    The columns come one by one: taking a tuple of arrays apart at every call costs as much as applying twenty rows.
+    """
+    a = Columns(now, totals, times, flags, touched, second_close, second_volume, minute, profile, clock, levels)
     count = a.clock[c.COUNT]
     for row in range(len(kind)):
         what = kind[row]

@@ -16,7 +16,7 @@ import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-_SOURCES = ("domain", "market", "features", "ensemble", "filter")
+_SOURCES = ("domain", "market", "features", "ensemble", "filter", "adapters/polygon")
 
 
 def _folder() -> str:
@@ -26,7 +26,7 @@ def _folder() -> str:
     for package in _SOURCES:
         for path in sorted((root / package).glob("*.py")):
             text = path.read_bytes()
-            if b"compiled" in text or path.name in ("columns.py", "catalogue.py", "rows.py", "time.py"):
+            if b"compiled" in text or path.name in ("columns.py", "catalogue.py", "rows.py", "time.py", "conditions.py"):
                 digest.update(text)
     base = numba.config.CACHE_DIR or str(Path(__file__).parent / "__pycache__")
     return f"{base}/kernels-{digest.hexdigest()[:16]}"

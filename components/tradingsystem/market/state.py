@@ -5,13 +5,16 @@ It holds no clock and asks nobody: ``advance`` is told what time it is, ``apply`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.control import SessionOpened, SymbolFact
-from tradingsystem.domain.rows import I32, Rows, empty
+from tradingsystem.domain.rows import COLUMNS, I32, Rows
 from tradingsystem.market import columns as c
 from tradingsystem.market.applying import apply_rows
 from tradingsystem.market.columns import Columns
@@ -175,33 +178,32 @@ def advance(state: MarketState, now_ns: int) -> int:
 
 def apply(state: MarketState, rows: Rows) -> None:
     """Apply rows in order. The columns are read where they lie: nothing is copied."""
-    if not len(rows):
-        return
-    if rows.at_ns.flags.writeable:
-        rows = _read_only(rows)
-    apply_rows(
-        state.columns,
-        rows.kind,
-        rows.flags,
-        rows.symbol,
-        rows.at_ns,
-        rows.v0,
-        rows.v1,
-        rows.v2,
-        rows.v3,
-        rows.v4,
-        rows.v5,
-    )
+    if len(rows):
+        _apply_rows()(
+            *state.columns,
+            rows.kind,
+            rows.flags,
+            rows.symbol,
+            rows.at_ns,
+            rows.v0,
+            rows.v1,
+            rows.v2,
+            rows.v3,
+            rows.v4,
+            rows.v5,
+        )
 
 
-def _read_only(rows: Rows) -> Rows:
-    """Views that cannot be written to: decoded batches are such, and one kind of argument means one compilation."""
-    views = {}
-    for name, column in rows.columns():
-        view = column.view()
-        view.flags.writeable = False
-        views[name] = view
-    return Rows(**views)
+@cache
+def _apply_rows() -> Callable[..., None]:
+    """The kernel, compiled once: for rows that may not be written to and lie apart, because all others can be taken for such. It compiles no more."""
+    strided = [np.zeros(2, dtype)[::2] for _, dtype in COLUMNS]
+    for column in strided:
+        column.flags.writeable = False
+    apply_rows(*allocate(1).columns, *strided)
+    kernel: Any = apply_rows
+    kernel.disable_compile()
+    return apply_rows
 
 
 def take_touched(state: MarketState) -> I32:
@@ -228,4 +230,4 @@ def warm_up() -> None:
     """Compile the kernels, or load them from the cache on disk."""
     state = allocate(1)
     advance(state, 1)
-    apply(state, empty(1))
+    _apply_rows()
