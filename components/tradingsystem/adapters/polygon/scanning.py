@@ -219,7 +219,8 @@ def _fields(frame: U8, at: int, kind: int, values: npt.NDArray[np.float64], foun
             else:
                 at, digits, places = _number(frame, at)
                 if column == 6:
-                    found[1] = digits if places == 0 else 0
+                    found[1] = digits
+                    at = at if places == 0 else NOT_PLAIN
                 elif at >= 0:
                     values[column] = digits / _POWERS[places]
         if at < 0 or at >= len(frame):

@@ -101,7 +101,7 @@ def _plain() -> dict[str, Stage]:
     """Decoders that make dictionaries; orjson where it is installed."""
     found: dict[str, Stage] = {}
     if find_spec(ORJSON) is not None:
-        found["orjson alone"] = lambda: import_module(ORJSON).loads  # type: ignore[no-any-return]
+        found["orjson alone"] = lambda: import_module(ORJSON).loads
     return {**found, "msgspec untyped alone": lambda: msgspec.json.Decoder().decode}
 
 
