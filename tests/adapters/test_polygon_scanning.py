@@ -89,7 +89,7 @@ def test_prices_are_the_nearest_doubles(price: object) -> None:
 
 def test_a_key_that_comes_twice_is_judged_twice() -> None:
     """The last one counts, and one that cannot be read makes the event unreadable wherever it stands."""
-    for times, count in (("1795186800000,\"t\":1795186800001", 1), ("17.5,\"t\":1795186800001", 0)):
+    for times, count in (('1795186800000,"t":1795186800001', 1), ('17.5,"t":1795186800001', 0)):
         found = the_same(f'[{{"ev":"T","sym":"BRK.A","p":1,"s":100,"t":{times}}}]'.encode())
         assert found.rows.at_ns.tolist() == [1_795_186_800_001_000_000] * count
 
