@@ -34,7 +34,7 @@ from tradingsystem.world.live import Watch, line
 
 NAME = "demo"
 PORTS_FROM, PORTS_TO = 12_000, 32_000  # below the ports that systems hand out by themselves
-READY_SECONDS = 240.0
+READY_SECONDS = 600.0  # a first run compiles for a minute or two, on a busy machine for several
 STUCK_SECONDS = 60.0
 FLAT_SECONDS = 20.0
 LOOK_SECONDS = 0.5
