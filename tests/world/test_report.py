@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.world.recordings import fill, intent, quotes, record, signal, status, traded_day
+from tests.world.recordings import beat, fill, intent, quotes, record, signal, status, traded_day
 from tradingsystem.domain.orders import Side
 from tradingsystem.world.day import Day, read_day
 from tradingsystem.world.report import render, write_report
@@ -40,6 +40,14 @@ def test_every_picture_is_there(page: str) -> None:
 def test_the_label_is_on_its_face(page: str) -> None:
     """Nobody sees the money without what it is worth."""
     assert page.index("it says nothing about profit") < page.index("+0.98")
+
+
+def test_what_was_copied_is_told_beside_what_was_not(tmp_path: Path) -> None:
+    """The filter reads rows where the message lay; what it writes anew is counted and shown."""
+    numbers = beat(bytes_moved=812_400_000.0, bytes_copied=3_000_000.0)
+    write_report(record(tmp_path, [*traded_day(), numbers], [quotes(0, [10.0] * 20)]), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "812.4 MB of rows read where the message lay, 3.0 MB written anew" in page
 
 
 def test_it_needs_nothing_but_itself(page: str) -> None:

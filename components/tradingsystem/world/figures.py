@@ -243,6 +243,7 @@ def results(day: Day) -> Any:
     figure = go.Figure(go.Bar(x=names, y=profits, marker={"color": colours}, name="trade", hovertemplate="%{x}: %{y:+.2f}<extra></extra>"))
     line = {"color": BLUE, "width": 2, "shape": "hv"}
     figure.add_trace(go.Scatter(x=names, y=sums, mode="lines+markers", line=line, name="sum", hovertemplate="sum %{y:+.2f}<extra></extra>"))
+    figure.update_xaxes(automargin=True, tickangle=90)
     figure.update_yaxes(title="before fees", tickformat="+.2f")
     return _finished(figure, SMALL)
 

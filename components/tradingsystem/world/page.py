@@ -25,7 +25,7 @@ p.note { color: var(--faint); margin: 0 0 6px; font-size: 13.5px; }
   font-weight: 600; font-size: 14px; }
 .wrong { margin: 12px 0 0; padding: 10px 14px; border-left: 4px solid var(--bad); background: var(--card); }
 .wrong li { color: var(--bad); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(116px, 1fr)); gap: 10px; margin: 20px 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 10px; margin: 20px 0; }
 .tile, section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .tile { padding: 10px 14px; }
 .tile b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; letter-spacing: -0.01em; white-space: nowrap; }

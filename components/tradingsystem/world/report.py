@@ -191,6 +191,9 @@ def _footer(day: Day) -> str:
     ]
     if day.filter_numbers:
         parts.append(f"filter: {day.filter_numbers.get('filter_efficiency_pct', math.nan):.3f} % of looked-at symbols cost no model")
+    if {"bytes_moved", "bytes_copied"} <= day.filter_numbers.keys():
+        moved, copied = (day.filter_numbers[name] / 1e6 for name in ("bytes_moved", "bytes_copied"))
+        parts.append(f"{moved:,.1f} MB of rows read where the message lay, {copied:,.1f} MB written anew")
     if builds:
         parts.append(f"build {builds}")
     if day.unreadable:
