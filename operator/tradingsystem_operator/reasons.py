@@ -131,6 +131,12 @@ REASONS: tuple[Reason, ...] = (
         "Set InProcess to be rid of the warning.",
     ),
     Reason(
+        "LearningNotInThisRelease",
+        ConditionType.WARNING,
+        "The learning jobs are there and suspended: this release has no learning service.",
+        "Empty both schedules of spec.learning to be rid of the warning.",
+    ),
+    Reason(
         "StorageSizeChanged",
         ConditionType.WARNING,
         "spec.storage asks for another size than a volume has.",

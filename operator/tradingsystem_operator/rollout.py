@@ -34,7 +34,8 @@ HARMLESS = frozenset({"monitor", "learning-incremental", "learning-retrain"})
 PATIENCE_SECONDS = 120.0
 """How long a workload waits for those before it; then it goes on: services bear any order, and what never gets ready must not hold up its own repair."""
 
-_HELD_KINDS = frozenset({CONFIG_MAP.kind, *(kind.kind for kind in WORKLOAD_KINDS)})
+_WORKLOAD_KINDS = frozenset(kind.kind for kind in WORKLOAD_KINDS)
+_HELD_KINDS = _WORKLOAD_KINDS | {CONFIG_MAP.kind}
 _OWNED_KINDS = frozenset(kind.kind for kind in OWNED)
 
 
@@ -75,10 +76,11 @@ def stamp(thing: Object, revision: int) -> Object:
 def plan_round(situation: Situation) -> Round:
     """The work of this round."""
     waiting = _held_back(situation)
+    running = {workload_of(thing) for key, thing in situation.children.items() if key.kind in _WORKLOAD_KINDS}
     warnings: list[Problem] = []
     apply: list[Object] = []
     for thing in situation.wanted.objects:
-        if workload_of(thing) in waiting and thing["kind"] in _HELD_KINDS:
+        if workload_of(thing) in waiting and thing["kind"] in (_HELD_KINDS if workload_of(thing) in running else _WORKLOAD_KINDS):
             continue
         apply.append(_fitting(stamp(thing, situation.wanted.number), situation.children, warnings))
     apply += [_fitting(thing, situation.children, warnings) for thing in _as_it_runs(situation, waiting)]
@@ -105,7 +107,7 @@ def _place(thing: Object) -> int:
 def _held_back(situation: Situation) -> dict[str, Problem]:
     found: dict[str, Problem] = {}
     for thing in situation.wanted.objects:
-        if thing["kind"] not in {kind.kind for kind in WORKLOAD_KINDS}:
+        if thing["kind"] not in _WORKLOAD_KINDS:
             continue
         name = workload_of(thing)
         observed = situation.children.get(key_of(thing))
@@ -167,9 +169,7 @@ def _as_it_runs(situation: Situation, waiting: Mapping[str, Problem]) -> Iterabl
     """The objects of workloads that wait, as the revision has them that they run."""
     for name in waiting:
         running = [
-            _revision_of(thing)
-            for key, thing in situation.children.items()
-            if key.kind in {kind.kind for kind in WORKLOAD_KINDS} and workload_of(thing) == name
+            _revision_of(thing) for key, thing in situation.children.items() if key.kind in _WORKLOAD_KINDS and workload_of(thing) == name
         ]
         revision = situation.kept.get(running[0]) if running else None
         if revision is None:

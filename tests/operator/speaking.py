@@ -50,13 +50,14 @@ class Execution:
         await journal.open()
         try:
             await bus.subscribe(self.subjects.command, self._on_command)
-            await journal.follow(self.subjects.journal_spec, 1, self._on_spec)
+            following = await journal.follow(self.subjects.journal_spec, 1, self._on_spec)
             task = asyncio.create_task(self._say(bus))
             try:
                 yield journal
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+                await following.close()
         finally:
             await journal.close()
             await bus.close()

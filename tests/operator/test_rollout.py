@@ -90,6 +90,7 @@ def test_the_first_round_starts_what_waits_for_nobody() -> None:
         ("execution", "ingestion", "monitor"), "WaitsForOthers"
     )
     assert "nats" in work.waiting["execution"].message
+    assert len([thing for thing in work.apply if thing["kind"] == CONFIG_MAP.kind]) == 3, "what nobody reads yet need not wait"
 
 
 def test_each_starts_when_those_before_it_are_ready() -> None:
