@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -19,6 +19,7 @@ from tradingsystem_operator.status import read_status
 
 log = structlog.get_logger()
 
+SHOWS_WITHIN = timedelta(seconds=5)
 WHO = "operator"
 WHY = "the TradingSystem was deleted"
 
@@ -33,7 +34,7 @@ async def end(seen: Seen, cluster: Cluster, events: Events, now: datetime) -> St
     if step.act is Act.LET_GO:
         await _let_go(seen, cluster, finalizers)
     elif step.act in {Act.HALT, Act.FLATTEN}:
-        await _command(seen, CommandKind.HALT if step.act is Act.HALT else CommandKind.FLATTEN)
+        await _command(seen, CommandKind.HALT if step.act is Act.HALT else CommandKind.FLATTEN, now)
     return step
 
 
@@ -49,10 +50,11 @@ def _asked(seen: Seen, now: datetime) -> Asked:
     )
 
 
-async def _command(seen: Seen, kind: CommandKind) -> None:
-    """Tell execution. No answer is no harm: the next step sees what holds and says it again."""
-    channel = seen.memory.channel
-    if channel is None:
+async def _command(seen: Seen, kind: CommandKind, now: datetime) -> None:
+    """Tell execution. No answer is no harm: the next step sees what holds and says it again. What was accepted is given a moment to show."""
+    channel, halted_at = seen.memory.channel, seen.memory.halt_accepted_at
+    just_halted = kind is CommandKind.HALT and halted_at is not None and now - halted_at < SHOWS_WITHIN
+    if channel is None or just_halted:
         return
     try:
         answer = await channel.command(Command(id=uuid.uuid4().hex, kind=kind, name=WHO, reason=WHY))
@@ -60,6 +62,8 @@ async def _command(seen: Seen, kind: CommandKind) -> None:
         log.warning("command_unanswered", of=str(seen.key), kind=kind.value, reason=str(error))
         return
     log.info("commanded", of=str(seen.key), kind=kind.value, accepted=answer.accepted, reason=answer.reason)
+    if kind is CommandKind.HALT and answer.accepted:
+        seen.memory.halt_accepted_at = now
     seen.memory.flatten_sent = seen.memory.flatten_sent or (kind is CommandKind.FLATTEN and answer.accepted)
 
 

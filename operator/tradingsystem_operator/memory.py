@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tradingsystem.spec import Plan, TradingSystem
 from tradingsystem_operator.applying import Applied
@@ -28,6 +29,7 @@ class Memory:
     revision_maps: dict[int, Object] = field(default_factory=dict)
     held_since: dict[str, float] = field(default_factory=dict)
     told: frozenset[Problem] = frozenset()
+    halt_accepted_at: datetime | None = None
     flatten_sent: bool = False
 
     def hold(self, waiting: Mapping[str, Problem], now: float) -> None:

@@ -240,7 +240,7 @@ def test_a_stuck_pod_of_an_older_revision_is_taken_away(scene: Scene) -> None:
         "the pod is taken away",
         lambda: (pod := scene.here.get(POD, "momentum-execution-0")) is None or "deletionTimestamp" in pod["metadata"],
     )
-    assert scene.here.events("StuckPodReplaced")
+    until("it is told", lambda: scene.here.events("StuckPodReplaced"))
 
 
 def test_a_latch_is_cleared_by_annotation_once(scene: Scene) -> None:
