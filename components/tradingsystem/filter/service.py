@@ -108,7 +108,7 @@ class FilterService:
 
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Work until told to stop; then every cut that was made is durable. Raises what the journal raises when it cannot keep them."""
-        warm_up()
+        await asyncio.to_thread(warm_up)  # health answers meanwhile: on a processor the image was not built on this takes a minute
         self._restore()
         heard = [
             await self._bus.subscribe(self._subjects.tape, self._on_batch, pending_max=PENDING_MAX),

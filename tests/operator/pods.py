@@ -1,0 +1,178 @@
+"""Rendered pods as processes of this machine: volumes become folders, names become loopback addresses, the command line stays as it was rendered.
+
+What a kubelet and a cluster's DNS do, as far as one machine can: each pod gets an address of its own in 127/8, so that every pod has its ports. It is no
+kubelet: nothing is isolated, and nobody starts again what has ended. Linux only, where the whole block is local.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tradingsystem.process.nats_server import program
+from tradingsystem_operator.objects import COMPONENT_LABEL
+
+Object = dict[str, Any]
+
+
+class Pod:
+    """One rendered pod."""
+
+    def __init__(self, workload: Object, cluster: Cluster, address: str) -> None:
+        template = workload["spec"]["template"]
+        self.name: str = workload["metadata"]["labels"][COMPONENT_LABEL]
+        self.address = address
+        self.ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+        self._container = template["spec"]["containers"][0]
+        self._root = cluster.folder / self.name
+        self._cluster = cluster
+        self._process: subprocess.Popen[bytes] | None = None
+        volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+        for mount in self._container["volumeMounts"]:
+            folder = self.place(mount["mountPath"])
+            folder.mkdir(parents=True, exist_ok=True)
+            for path, content in cluster.files_of(volumes.get(mount["name"], {})):
+                file = folder / path
+                file.write_bytes(content)
+                file.chmod(0o440)
+
+    def place(self, path: str) -> Path:
+        """Where a path of the container is on this machine."""
+        return self._root / path.lstrip("/")
+
+    def start(self) -> None:
+        """Run the container's command line, paths and names translated, with nothing of this machine's environment but PATH."""
+        command = [self._translated(word) for word in (*self._container["command"], *self._container["args"])]
+        started = {"tradingsystem": [sys.executable, "-m", "tradingsystem.cli"], "nats-server": [program()]}[command[0]]
+        own = {each["name"]: self._translated(each["value"]) for each in self._container["env"]}
+        kept = {name: os.environ[name] for name in ("PATH", "NUMBA_CACHE_DIR") if name in os.environ}
+        with (self._cluster.folder / f"{self.name}.log").open("ab") as output:
+            self._process = subprocess.Popen([*started, *command[1:]], env=kept | own, stdout=output, stderr=output, cwd=self._root)
+
+    def _translated(self, word: str) -> str:
+        if word.startswith(("/etc/", "/var/", "/tmp")):
+            return str(self.place(word))
+        return self._cluster.with_addresses(word, self.address)
+
+    def asks(self, probe: str) -> int:
+        """The status a kubelet gets from one of the container's probes; 0 when nobody answers."""
+        request = self._container[probe]["httpGet"]
+        connection = http.client.HTTPConnection(self.address, self.ports[request["port"]], timeout=5)
+        try:
+            connection.request("GET", request["path"])
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def metric(self, name: str) -> float:
+        """One number of the pod's metrics, the sum over its labels."""
+        connection = http.client.HTTPConnection(self.address, self.ports["metrics"], timeout=5)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.partition("{")[0].partition(" ")[0] == name)
+
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while it runs."""
+        assert self._process is not None, "started"
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None, "started"
+        self._process.kill()
+        self._process.wait()
+
+    def end(self, within_seconds: float) -> int:
+        """As a kubelet ends a container: SIGTERM, and after the grace period by force. The exit status."""
+        assert self._process is not None, "started"
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(within_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -signal.SIGKILL
+
+    def log(self) -> str:
+        """What it said."""
+        return (self._cluster.folder / f"{self.name}.log").read_text(encoding="utf-8", errors="replace")
+
+
+class Cluster:
+    """Every pod of one rendered system."""
+
+    def __init__(self, things: tuple[Object, ...], credentials: Object, folder: Path) -> None:
+        self.folder = folder
+        self._things = (*things, credentials)
+        block = secrets.randbelow(1 << 15)
+        workloads = [thing for thing in things if thing["kind"] in {"StatefulSet", "Deployment"}]
+        prefix = f"127.{128 + (block >> 8)}.{block & 255}"
+        addresses = {thing["metadata"]["name"]: f"{prefix}.{number}" for number, thing in enumerate(workloads, start=1)}
+        self._names = {thing["metadata"]["name"]: addresses[thing["metadata"]["name"]] for thing in things if thing["kind"] == "Service"}
+        made = [Pod(thing, self, addresses[thing["metadata"]["name"]]) for thing in workloads]
+        self.pods = {pod.name: pod for pod in made}
+        nats = self.pods["nats"]
+        configuration = nats.place("/etc/nats/nats.conf")
+        text = self.with_addresses(configuration.read_text(), nats.address).replace("/var/lib/nats", str(nats.place("/var/lib/nats")))
+        configuration.chmod(0o640)
+        configuration.write_text(text)
+
+    def with_addresses(self, text: str, own: str) -> str:
+        """Every Service's name and the address for all interfaces, as addresses of this machine."""
+        for name, address in self._names.items():
+            text = text.replace(f"//{name}:", f"//{address}:")
+        return text.replace("0.0.0.0", own)
+
+    def files_of(self, volume: Object) -> Iterator[tuple[str, bytes]]:
+        """The files that a volume brings: of ConfigMaps and Secrets, alone or projected."""
+        for source in volume.get("projected", {}).get("sources", [volume]):
+            kind = next((kind for kind in ("configMap", "secret") if kind in source), None)
+            if kind is None:
+                continue
+            name = source[kind].get("name") or source[kind]["secretName"]
+            wanted = {"configMap": "ConfigMap", "secret": "Secret"}[kind]
+            [found] = [thing for thing in self._things if (thing["kind"], thing["metadata"]["name"]) == (wanted, name)]
+            content = {key: base64.b64decode(value) if wanted == "Secret" else value.encode() for key, value in found["data"].items()}
+            items = source[kind].get("items") or [{"key": key, "path": key} for key in content]
+            yield from ((item["path"], content[item["key"]]) for item in items)
+
+    def until(self, true: Callable[[], bool], within_seconds: float, what: str) -> float:
+        """Wait for something to be so, and no pod to end meanwhile; how long it took."""
+        began, pause = time.monotonic(), 0.05
+        while not true():
+            ended = {name: pod.status for name, pod in self.pods.items() if pod._process is not None and pod.status is not None}
+            assert not ended, f"{ended} while waiting for {what}:\n" + "\n".join(self.pods[name].log()[-2_000:] for name in ended)
+            assert time.monotonic() - began < within_seconds, f"not within {within_seconds:g} s: {what}; {self._unready()}"
+            _wait(pause)
+        return time.monotonic() - began
+
+    def _unready(self) -> str:
+        return ", ".join(f"{name}: {pod.log()[-300:]}" for name, pod in self.pods.items() if pod.asks("readinessProbe") != 200)
+
+    def ready(self) -> bool:
+        """Whether every pod says that it can work."""
+        return all(pod.asks("readinessProbe") == 200 for pod in self.pods.values())
+
+    def stop(self) -> None:
+        """End whatever still runs."""
+        for pod in self.pods.values():
+            if pod._process is not None and pod.status is None:
+                pod.kill()
+
+
+def _wait(seconds: float) -> None:
+    """Between two looks at processes that tell nobody when they change."""
+    threading.Event().wait(seconds)
