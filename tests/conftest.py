@@ -66,6 +66,7 @@ THOROUGH = (
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
     "tests/ingestion/test_frames.py",
+    "tests/faults/test_rolling_update.py",
     "tests/faults/test_secrets.py",
     "tests/faults/test_tls.py",
     "tests/ingestion/test_with_simulator.py",

@@ -60,7 +60,14 @@ CATALOGUE = (
         "The journal lost, wholly",
         "State is built again from the broker; a new store halts outside Simulation",
         (f"{JOURNAL}::test_nats_data_wiped_between_two_runs", f"{NATS}::test_a_wiped_store_has_another_identity"),
-        "the loss of only its last seconds",
+    ),
+    Row(
+        "The journal lost, its last seconds",
+        "Orders that it has forgotten are known by the broker's word, covered, and not sent again",
+        (
+            f"{JOURNAL}::test_the_journal_lost_its_last_seconds",
+            "tests/world/test_journal_check.py::test_a_store_that_lost_its_last_seconds_is_known_by_the_recording",
+        ),
     ),
     Row(
         "Read loop of the message client dead, connection up",
@@ -163,10 +170,22 @@ CATALOGUE = (
     Row(
         "Disk of the journal full",
         "No journal line, no order; what is held stays under its stops",
-        (f"{JOURNAL}::test_disk_of_nats_full",),
-        "the warning before it is full",
+        (
+            f"{JOURNAL}::test_disk_of_nats_full",
+            f"{JOURNAL}::test_the_disk_is_told_before_it_is_full",
+            "tests/monitor/test_view.py::test_what_fills_is_told_before_it_is_full",
+        ),
     ),
-    Row("One flipped bit or a torn line in the journal", "The chain stops at the last good line; the broker's word decides"),
+    Row(
+        "One flipped bit or a torn line in the journal",
+        "Named by place, in the store and in the recording",
+        (
+            "tests/world/test_journal_check.py::test_one_flipped_byte_in_the_store_is_named",
+            "tests/world/test_journal_check.py::test_one_flipped_byte_in_the_recording_is_named",
+            "tests/world/test_journal_check.py::test_a_torn_store_is_named",
+            "tests/domain/test_seals.py::test_whatever_is_done_to_an_entry_names_it",
+        ),
+    ),
     Row(
         "Model file damaged, of another schema, or by another hand",
         "Not loaded; the next that verifies serves",
@@ -261,8 +280,11 @@ CATALOGUE = (
     Row(
         "Services of different builds",
         "Nothing opens until all agree",
-        ("tests/monitor/test_view.py::test_disagreement_is_named_with_both_sides",),
-        "execution's refusal over a real rolling update",
+        (
+            "tests/faults/test_rolling_update.py::test_nothing_opens_until_all_are_of_one_build",
+            "tests/execution/test_ownership.py::test_the_service_hears_its_peers_by_their_beats",
+            "tests/monitor/test_view.py::test_disagreement_is_named_with_both_sides",
+        ),
     ),
     Row(
         "Redis gone",

@@ -14,10 +14,14 @@ import pytest
 
 from tests.execution.venue import Running, Venue, opened
 from tests.promises.server import RunningServer
+from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.domain.control import CommandKind
 from tradingsystem.domain.errors import OutcomeUnknown, RequestRefused, TryAgain
 from tradingsystem.execution.protection import cover_of
+from tradingsystem.messages.codec import decode
+from tradingsystem.monitor.service import MonitorService
+from tradingsystem.monitor.view import Room
 
 DISK_MEGABYTES = 16
 NOBODY_WRITES_SECONDS = 2.0
@@ -139,6 +143,76 @@ def test_disk_of_nats_full(small_disk: Path, server: RunningServer, back_after: 
         assert len(ids) == len(set(ids))
         subject = venue.subjects.journal_intents
         assert {entry.subject.rpartition(".")[2] for entry in [each async for each in journals[0].read(subject)]} >= set(ids)
+        await flat(venue)
+        await again.stop()
+        for journal in journals:
+            await journal.close()
+
+    played(story)
+
+
+@pytest.mark.tmpfs
+def test_the_disk_is_told_before_it_is_full(small_disk: Path, server: RunningServer) -> None:
+    """The monitor names disk and journal while an intent can still be written, once each, and is silent again when there is room."""
+
+    async def story(venue: Venue) -> None:
+        journals = await connect(venue, server)
+
+        async def disk() -> Room:
+            usage = shutil.disk_usage(small_disk)
+            return Room(usage.total - usage.free, usage.total)
+
+        said: list[list[str]] = []
+        await venue.bus.subscribe(venue.subjects.state("monitor"), lambda delivery: said.append(decode(delivery.payload, list[str])))
+        stop, told = asyncio.Event(), lambda: bool(said) and any("the disk is" in problem for problem in said[-1])
+        monitor = MonitorService(system="desk", expected=(), clock=SystemClock(), bus=venue.bus, stores={"the disk": disk})
+        working = asyncio.create_task(monitor.run(lambda: None, stop))
+        await venue.until(lambda: bool(said))
+        assert said[-1] == []
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(int(shutil.disk_usage(small_disk).free * 0.85)))
+        await venue.until(told)
+        await journals[0].append(venue.subjects.journal_latch, b"an entry still fits")
+        assert (await journals[0].room())[0] > 0
+        ballast.unlink()
+        await venue.until(lambda: not told())
+        stop.set()
+        await working
+        for journal in journals:
+            await journal.close()
+
+    played(story)
+
+
+def test_the_journal_lost_its_last_seconds(server: RunningServer, back_after: Tell) -> None:
+    """The store comes back as it was before the last order: position and protection are known by the broker's word, and the order is not sent again."""
+
+    async def story(venue: Venue) -> None:
+        journals = await connect(venue, server)
+        first = await holding(venue)
+        data, kept = server.settings.folder / "data", server.settings.folder / "kept"
+        server.pause()
+        shutil.copytree(data, kept)
+        server.resume()
+        await venue.signal("BBB")
+        await venue.until(lambda: venue.shares("BBB") == 40)
+        await venue.until(lambda: cover_of(first.service.state, "BBB").unprotected == 0 and first.service.state.held("BBB") == 40)
+        await first.kill()
+        for journal in journals:
+            await journal.close()
+        server.kill()
+        shutil.rmtree(data)
+        shutil.copytree(kept, data)
+        before, started = bought(venue), time.monotonic()
+        server.launch()
+        journals = await connect(venue, server)
+        again = Running(venue)
+        await again.start()
+        back_after(time.monotonic() - started)
+        for symbol in ("AAA", "BBB"):
+            await venue.until(lambda name=symbol: cover_of(again.service.state, name).unprotected == 0)  # type: ignore[misc]
+            assert again.service.state.held(symbol) == venue.shares(symbol) == stopped_shares(venue, symbol) == 40
+        assert bought(venue) == before
         await flat(venue)
         await again.stop()
         for journal in journals:

@@ -7,7 +7,7 @@ import pytest
 
 from tradingsystem.domain.control import Beat
 from tradingsystem.domain.time import NS_PER_SECOND
-from tradingsystem.monitor.view import SystemView
+from tradingsystem.monitor.view import Room, SystemView, filling
 
 EXPECTED = ("execution", "filter")
 
@@ -67,3 +67,10 @@ def test_disagreement_is_named_with_both_sides(field: str, value: object) -> Non
 def test_lag_is_the_slowest_that_applies_input() -> None:
     """Services that apply nothing do not count as infinitely late."""
     assert view(beat("filter", 90), beat("execution", 70), beat("models", 0)).applied_lag_ns(100) == 30
+
+
+def test_what_fills_is_told_before_it_is_full() -> None:
+    """At four fifths, unless much is left all the same; a store of unknown size is not judged."""
+    rooms = {"the journal": Room(81, 100), "the disk": Room(79, 100), "a large disk": Room(900 << 30, 1000 << 30), "unknown": Room(5, 0)}
+    (problem,) = filling(rooms)
+    assert problem.startswith("the journal is 81 % full (0 MiB left)")

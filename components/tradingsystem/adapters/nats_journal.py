@@ -112,6 +112,11 @@ class NatsJournal:
         self.connection.on_forbidden = self._on_forbidden
         await ensure_stream(self.connection, journal_config(self._system, self._bytes_max))
 
+    async def room(self) -> tuple[int, int]:
+        """Bytes used and bytes there are in the stream. Raises ``TryAgain``."""
+        info = await call(self.connection, f"STREAM.INFO.{self._stream}")
+        return int(info["state"]["bytes"]), int(info["config"]["max_bytes"])
+
     async def close(self) -> None:
         """Leave. What is under way is not waited for: ``flush`` does that. Idempotent."""
         self._later.close()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
 from tradingsystem.domain.control import Beat
+from tradingsystem.domain.errors import TryAgain
+from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.interfaces import Bus, Clock, Delivery
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.monitor.view import SystemView
+from tradingsystem.monitor.view import Room, SystemView, filling
 from tradingsystem.telemetry import metrics
 
 log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
+MEASURE_NS = 5 * NS_PER_SECOND
 
 
 class MonitorService:
@@ -24,13 +28,18 @@ class MonitorService:
 
     name = "monitor"
 
-    def __init__(self, *, system: str, expected: tuple[str, ...], clock: Clock, bus: Bus) -> None:
+    def __init__(
+        self, *, system: str, expected: tuple[str, ...], clock: Clock, bus: Bus, stores: Mapping[str, Callable[[], Awaitable[Room]]]
+    ) -> None:
+        """``stores``: what must not become full, by the name a person knows it by. One that does not answer is not judged: others tell of that."""
+        self._stores, self._rooms = stores, dict[str, Room]()
         self._subjects = Subjects(system)
         self._expected = expected
         self._clock = clock
         self._bus = bus
         self._view = SystemView()
         self._said: list[str] = []
+        self._measure_at_ns = self._full = 0
         self.progress_ns = 0
 
     def detail(self) -> dict[str, float]:
@@ -43,6 +52,7 @@ class MonitorService:
         ready()
         try:
             while not stop.is_set():
+                await self._measure()
                 self._look()
                 try:
                     await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
@@ -58,8 +68,23 @@ class MonitorService:
             metrics.bus_malformed.labels(kind="beat").inc()
             log.warning("beat_malformed", reason=str(error))
 
+    async def _measure(self) -> None:
+        now_ns = self._clock.monotonic()
+        if now_ns < self._measure_at_ns:
+            return
+        self._measure_at_ns = now_ns + MEASURE_NS
+        for name, room in self._stores.items():
+            with contextlib.suppress(TryAgain):
+                self._rooms[name] = await room()
+                metrics.store_used.labels(store=name).set(self._rooms[name].percent / 100)
+
     def _look(self) -> None:
-        problems = self._view.problems(self._expected, self._clock.monotonic())
+        full = filling(self._rooms)
+        if len(full) > self._full:
+            metrics.alarms.labels(alarm="store_filling").inc()
+            log.error("store_filling", reason="; ".join(full))
+        self._full = len(full)
+        problems = [*self._view.problems(self._expected, self._clock.monotonic()), *full]
         for problem in problems:
             if problem not in self._said:
                 log.warning("problem", what=problem)

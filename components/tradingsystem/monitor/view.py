@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tradingsystem.domain.agreement import disagreements
 from tradingsystem.domain.control import Beat
 from tradingsystem.domain.time import NS_PER_SECOND
 
+FULL_PERCENT = 80.0
+LEFT_BYTES = 4 << 30
 BEAT_AGE_MAX_NS = 3 * NS_PER_SECOND  # machine time: three beats missed
 
 
@@ -17,6 +20,36 @@ class ServiceView:
 
     beat: Beat
     heard_monotonic_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How full something is that must not become full."""
+
+    used_bytes: int
+    size_bytes: int
+
+    @property
+    def left_bytes(self) -> int:
+        return self.size_bytes - self.used_bytes
+
+    @property
+    def percent(self) -> float:
+        return 100.0 * self.used_bytes / self.size_bytes if self.size_bytes > 0 else 0.0
+
+    @property
+    def filling(self) -> bool:
+        """A large part of it used and not much left: four fifths of a large disk are no worry."""
+        return self.percent >= FULL_PERCENT and self.left_bytes < LEFT_BYTES
+
+
+def filling(rooms: Mapping[str, Room]) -> list[str]:
+    """What a person must make room in, long before orders stop for it."""
+    return [
+        f"{name} is {room.percent:.0f} % full ({room.left_bytes >> 20} MiB left): without room in it no order can be sent"
+        for name, room in rooms.items()
+        if room.filling
+    ]
 
 
 @dataclass(slots=True)

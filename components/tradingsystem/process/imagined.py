@@ -192,6 +192,9 @@ class Line:
     def _say(self, stream: str, data: dict[str, Any]) -> None:
         self.deliver(msgspec.json.encode({"stream": stream, "data": data}))
 
+    def get_extra_info(self, _: str) -> None:
+        """Of a socket that is not there, nothing is known."""
+
     async def receive(self) -> aiohttp.WSMessage:
         """The next frame."""
         return await self._frames.get()
@@ -235,6 +238,8 @@ def unreachable() -> aiohttp.ClientConnectorError:
 
 class _Exchange:
     """One request of the session, as ``async with`` wants it."""
+
+    connection = None  # there is no socket
 
     def __init__(self, carrier: Carrier, ask: Ask, timeout_seconds: float) -> None:
         self._carrier, self._ask, self._timeout_seconds = carrier, ask, timeout_seconds

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from tradingsystem.adapters.history import PolygonHistory
     from tradingsystem.filter.deciding import Serving
     from tradingsystem.interfaces import Broker
+    from tradingsystem.monitor.view import Room
 
 EDGE_DECLARED_BASIS_POINTS = 60  # the resource's default is the simulator's 1.0
 WATCHER_REQUEST_SECONDS = 3.0
@@ -356,7 +359,28 @@ async def _monitor(parts: Parts) -> Service:
     from tradingsystem.monitor.service import MonitorService
 
     expected = tuple(name for name in BUILDERS if name != "simulator" or parts.simulated)
-    return MonitorService(system=parts.slice.system, expected=expected, clock=parts.clock, bus=parts.bus)
+    stores = {"the journal": _journal_room(parts), "the disk of the system's state": _disk_room(parts.assignment.state_folder)}
+    return MonitorService(system=parts.slice.system, expected=expected, clock=parts.clock, bus=parts.bus, stores=stores)
+
+
+def _journal_room(parts: Parts) -> Callable[[], Awaitable[Room]]:
+    from tradingsystem.adapters.nats_journal import NatsJournal
+    from tradingsystem.monitor.view import Room
+
+    async def measured() -> Room:
+        return Room(*await cast(NatsJournal, parts.journal).room())
+
+    return measured
+
+
+def _disk_room(folder: Path) -> Callable[[], Awaitable[Room]]:
+    from tradingsystem.monitor.view import Room
+
+    async def measured() -> Room:
+        usage = shutil.disk_usage(folder)
+        return Room(usage.total - usage.free, usage.total)
+
+    return measured
 
 
 async def _simulator(parts: Parts) -> Service:

@@ -109,6 +109,7 @@ RECORDED_BYTES = Name("recorded_bytes_total", "Bytes written to recordings", ("s
 RECORDER_DROPPED = Name("recorder_dropped_total", "Items the recorder could not keep", ("stream",))
 BEATS_MISSING = Name("beats_missing", "1 while a service's heartbeat is overdue", ("service",))
 PROBLEMS = Name("problems", "Things that are wrong now, as the monitor sees them")
+STORE_USED = Name("store_used_ratio", "How full is what must not become full", ("store",))
 ALARMS = Name("alarms_total", "Alarms raised", ("alarm",))
 SIMULATED_EVENTS = Name("simulated_events_total", "Market events the simulator played")
 SIMULATED_LAG = Name("simulated_lag_seconds", "Market time by which the slowest consumer is behind")
