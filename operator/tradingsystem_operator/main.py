@@ -112,11 +112,11 @@ class Operator:
         for task in (work, stopping):
             task.cancel()
         ended = (await asyncio.gather(work, stopping, return_exceptions=True))[0]
+        await self._leader.release()  # nothing writes any more; what is left only listens
         await self._reconciler.close()
         if isinstance(ended, LeaseLost):
             log.error("lease_lost", reason=str(ended))
             return EXIT_LOST
-        await self._leader.release()
         if isinstance(ended, Exception):
             raise ended
         return EXIT_OK

@@ -59,12 +59,6 @@ REASONS: tuple[Reason, ...] = (
         "Its words stand in the message; an admission policy or an older Kubernetes is the usual cause.",
     ),
     Reason(
-        "CredentialsUnreadable",
-        ConditionType.DEGRADED,
-        "The Secret with the passwords of the message server is there but cannot be used.",
-        "Restore it from a copy, or delete it and then the pods: new passwords are made.",
-    ),
-    Reason(
         "NoStorageClass",
         ConditionType.DEGRADED,
         "A volume claim names no storage class and the cluster has no default.",

@@ -6,6 +6,7 @@ fails only when the API server does not answer, and is tried again then.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 import time
@@ -27,7 +28,7 @@ from tradingsystem_operator.credentials import credentials, credentials_name, se
 from tradingsystem_operator.deletion import FINALIZER, LOOK_AGAIN_SECONDS, Act
 from tradingsystem_operator.ending import end
 from tradingsystem_operator.events import Events
-from tradingsystem_operator.facts import Facts
+from tradingsystem_operator.facts import Facts, Problem
 from tradingsystem_operator.memory import Memory, Seen
 from tradingsystem_operator.objects import (
     CLEAR_LATCH_ANNOTATION,
@@ -93,8 +94,7 @@ class Reconciler:
 
     async def close(self) -> None:
         """Leave every message server."""
-        for key in list(self._memories):
-            await self._forget(key)
+        await asyncio.gather(*(self._forget(key) for key in list(self._memories)))
 
     # --- beginning and end -------------------------------------------------------------------------------------------
 
@@ -139,10 +139,14 @@ class Reconciler:
     async def _know_secrets(self, seen: Seen, *, make: bool = True) -> None:
         """The passwords of the message server: made once, put back when somebody deletes them, never replaced. Then the channel that uses one."""
         memory = seen.memory
-        found = await self._cluster.get(SECRET, seen.key.namespace, credentials_name(seen.key.name))
+        try:
+            found = await self._cluster.get(SECRET, seen.key.namespace, credentials_name(seen.key.name))
+        except NotAuthorized as error:
+            seen.problems.append(Problem("Forbidden", f"Secret {credentials_name(seen.key.name)}: {error}"))
+            return
         if found is not None and not is_controlled_by(found, seen.owner.uid):
-            error = Foreign()
-            seen.problems += [problem for problem in [problem_of(found | {"kind": SECRET.kind}, error)] if problem is not None]
+            foreign = problem_of(found | {"kind": SECRET.kind}, Foreign())
+            seen.problems += [foreign] if foreign is not None else []
             return
         data = {name: base64.b64decode(value) for name, value in ((found or {}).get("data") or {}).items()}
         if make and not seen.paused:
@@ -175,7 +179,11 @@ class Reconciler:
     async def _look_for_secrets(self, seen: Seen) -> None:
         """Whether what the spec refers to is there; by name, and only the names of its keys."""
         for name, keys in reading.secret_needs(seen).items():
-            found = await self._cluster.get(SECRET, seen.key.namespace, name)
+            try:
+                found = await self._cluster.get(SECRET, seen.key.namespace, name)
+            except NotAuthorized as error:
+                seen.problems.append(Problem("Forbidden", f"Secret {name}: {error}"))
+                continue
             problem = reading.missing_from(name, keys, found, seen.key.namespace)
             seen.problems += [problem] if problem is not None else []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 from hypothesis import given
@@ -12,7 +13,9 @@ from tests.operator.systems import beat, trading
 from tradingsystem.domain.control import Beat
 from tradingsystem.domain.trading import Latch, LatchKind, TradingState, TradingStatus
 from tradingsystem.spec.status import Condition, ConditionStatus, ConditionType, TradingReport, TradingSystemStatus
+from tradingsystem_operator import conditions
 from tradingsystem_operator.desired import LEARNING_NOT_IN_THIS_RELEASE, TRITON_NOT_IN_THIS_RELEASE
+from tradingsystem_operator.events import TOLD
 from tradingsystem_operator.facts import ControlFact, Facts, Problem, WorkloadFact
 from tradingsystem_operator.generate_conditions import PATH, text
 from tradingsystem_operator.reasons import REASONS
@@ -181,3 +184,12 @@ def test_the_page_has_every_reason_and_each_says_what_it_means() -> None:
     assert [reason.name for reason in REASONS if f"`{reason.name}`" not in page or not reason.means] == []
     degraded = [reason for reason in REASONS if reason.condition is ConditionType.DEGRADED and reason.name != "AsExpected"]
     assert [reason.name for reason in degraded if not reason.remedy] == []
+
+
+def test_every_reason_in_the_tables_is_given_somewhere() -> None:
+    """A page that lists what never happens sends people looking for it."""
+    package = Path(conditions.__file__).parent
+    tables = {"reasons.py", "events.py"}
+    code = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.name not in tables)
+    states = {state.value for state in TradingState}
+    assert [name for name in (*(reason.name for reason in REASONS), *TOLD) if f'"{name}"' not in code and name not in states] == []
