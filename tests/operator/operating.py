@@ -119,14 +119,21 @@ class Place:
 
     # --- objects -----------------------------------------------------------------------------------------------------
 
+    def _look(self, path: str) -> tuple[int, Any]:
+        """A reading request; a connection that the server closed because it was idle for long is opened anew."""
+        try:
+            return self.api.ask("GET", path)
+        except (OSError, http.client.HTTPException):
+            return self.api.ask("GET", path)
+
     def get(self, kind: Kind, name: str) -> Object | None:
         """The object, None when there is none."""
-        status, answer = self.api.ask("GET", kind.path(self.namespace, name))
+        status, answer = self._look(kind.path(self.namespace, name))
         return answer if status == 200 else None
 
     def list(self, kind: Kind, selector: str = "") -> list[Object]:
         """Every object of a kind."""
-        answer = self.api.ask("GET", kind.path(self.namespace) + (f"?labelSelector={selector}" if selector else ""))[1]
+        answer = self._look(kind.path(self.namespace) + (f"?labelSelector={selector}" if selector else ""))[1]
         return [{"apiVersion": kind.api_version, "kind": kind.kind} | item for item in answer["items"]]
 
     def create(self, kind: Kind, thing: Object) -> Object:
@@ -176,7 +183,7 @@ class Place:
 
     def events(self, reason: str) -> list[str]:
         """The notes of all events of one reason."""
-        items = self.api.ask("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")[1]["items"]
+        items = self._look(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")[1]["items"]
         return [item["note"] for item in items if item["reason"] == reason]
 
 

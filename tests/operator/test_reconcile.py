@@ -198,7 +198,6 @@ def test_an_unknown_version_is_told_and_what_runs_runs_on(here: Place) -> None:
 
 def test_a_newer_operator_changes_nothing_and_says_so(here: Place) -> None:
     """Upgrading the operator restarts nobody; going to its release is the person's word."""
-    here.operate().end()
     first = here.operate()
     settled(here)
     until("it has come to rest", lambda: here.condition("momentum", "Degraded"))
@@ -244,7 +243,7 @@ def test_killed_again_and_again_it_converges_to_one_revision(here: Place) -> Non
     """SIGKILL at any moment of the first round leaves something the next process goes on from; nothing is made twice."""
     here.create(TRADING_SYSTEM, document())
     pause = threading.Event()
-    for attempt in range(5):
+    for attempt in range(4):
         running = here.operate("--identity", "one", ready=False)
         until("it leads", lambda running=running: any(line["event"] == "leads" for line in running.lines()))
         pause.wait(0.15 * attempt)
