@@ -163,9 +163,14 @@ CATALOGUE = (
     ),
     Row(
         "Clock jumps",
-        "The tape does not turn",
-        ("tests/ingestion/test_sealing.py::test_a_clock_that_steps_back_does_not_turn_the_tape",),
-        "a jump of an hour, and skew to the broker's clock",
+        "The tape does not turn; a leap that does not last is not followed, so no close is missed",
+        (
+            "tests/ingestion/test_sealing.py::test_a_clock_that_steps_back_does_not_turn_the_tape",
+            "tests/world/test_world_days.py::test_a_clock_that_leaps_by_an_hour_and_back",
+            "tests/domain/test_steady_time.py::test_an_hour_for_some_seconds_changes_nothing",
+            "tests/domain/test_steady_time.py::test_a_leap_that_lasts_is_believed",
+        ),
+        "a leap that stays, and skew to the broker's clock",
     ),
     Row(
         "Disk of the journal full",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tradingsystem.domain.time import NS_PER_SECOND
+from tradingsystem.world.trial import day
 from tradingsystem.world.trial.day import play
 from tradingsystem.world.trial.many import Many, play_all
 from tradingsystem.world.trial.plan import CELLS, STEPS, Fault, Plan, Planned, Step, draw
@@ -34,6 +35,16 @@ def test_some_days_hold() -> None:
     assert many.violations() == []
     assert many.poor() == []
     assert all(day.slowest_cover_seconds <= 3.001 for day in many.days)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("seed", "fault"), [(2, Fault.CLOCK_AHEAD), (10, Fault.CLOCK_BEHIND)])
+def test_a_clock_that_leaps_by_an_hour_and_back(seed: int, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For some seconds of the day execution's clock is an hour wrong: every invariant holds, and the account is flat at the true close."""
+    monkeypatch.setattr(day, "CLOCK_SECONDS", (3_600.0, 3_600.0))
+    verdict = play(seed)
+    assert str(fault) in {struck for struck, _ in verdict.struck}
+    assert verdict.violations == ()
 
 
 @pytest.mark.thorough

@@ -11,7 +11,10 @@ import heapq
 import itertools
 import time
 
+import structlog
+
 from tradingsystem.domain.control import ClockTick
+from tradingsystem.domain.steady_time import SteadyTime
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.interfaces import Bus, Delivery, Subscription
 from tradingsystem.messages.codec import Malformed, decode
@@ -21,6 +24,8 @@ from tradingsystem.telemetry import metrics
 TICK_INTERVAL_NS = NS_PER_SECOND // 50
 SLEEP_SLICE_SECONDS = 0.5
 
+_log = structlog.get_logger()
+
 
 class SystemClock:
     """The machine's clock is the market's: Paper and Live."""
@@ -28,12 +33,16 @@ class SystemClock:
     speed = 1.0
 
     def __init__(self) -> None:
-        self._latest_ns = 0
+        self._steady = SteadyTime()
 
     def now(self) -> int:
-        """See ``interfaces.Clock``; a step back of the machine's clock stands still here until it is caught up."""
-        self._latest_ns = max(self._latest_ns, time.time_ns())
-        return self._latest_ns
+        """See ``interfaces.Clock``; a small step back of the machine's clock stands still here until it is caught up, a leap is doubted."""
+        before = self._steady.doubted
+        now_ns = self._steady.now(time.time_ns(), time.monotonic_ns())
+        if self._steady.doubted and not before:
+            metrics.alarms.labels(alarm="clock_leapt").inc()
+            _log.error("clock_leapt", means="market time goes on by the monotonic clock, for a minute at most")
+        return now_ns
 
     def monotonic(self) -> int:
         """See ``interfaces.Clock``."""

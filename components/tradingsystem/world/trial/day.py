@@ -50,6 +50,7 @@ WISHES_AFTER_SECONDS = 20.0  # so long the script goes on after the last entry: 
 AFTER_CLOSE_SECONDS = 45.0
 CASH = 50_000
 FOREVER_NS = 1 << 62
+CLOCK_SECONDS = (1.0, 20.0)  # how far a clock is set
 STREAM_SECONDS = (0.001, 0.003, 0.03, 0.3)  # of an event, one of them all day long; an answer takes 0.002
 
 UNCALM_SECONDS: dict[Fault, float] = {
@@ -215,7 +216,8 @@ class Day:
         return struck if struck.fault is Fault.STREAM_REPLAYED else None
 
     def _set_clock(self, struck: Planned) -> None:
-        clock, far_ns = self._clock, int((1.0 + 19.0 * struck.size) * NS_PER_SECOND)
+        nearest, farthest = CLOCK_SECONDS
+        clock, far_ns = self._clock, int((nearest + (farthest - nearest) * struck.size) * NS_PER_SECOND)
         clock.wrong_by_ns = far_ns if struck.fault is Fault.CLOCK_AHEAD else -far_ns
 
         def correct() -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from tradingsystem.domain.steady_time import SteadyTime
 from tradingsystem.domain.time import NS_PER_SECOND
 
 T = TypeVar("T")
@@ -70,19 +71,18 @@ def run(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
 
 
 class MachineClock:
-    """``interfaces.Clock`` of one machine in that loop: right by ``start_ns`` until somebody sets it; like ours it never goes back but stands still."""
+    """``interfaces.Clock`` of one machine in that loop: right by ``start_ns`` until somebody sets it, and steadied as ours is."""
 
     speed = 1.0
 
     def __init__(self, loop: VirtualLoop, start_ns: int) -> None:
         self._loop, self._start_ns = loop, start_ns
         self.wrong_by_ns = 0
-        self._latest_ns = 0
+        self._steady = SteadyTime()
 
     def now(self) -> int:
         """See ``interfaces.Clock``."""
-        self._latest_ns = max(self._latest_ns, self._start_ns + self.monotonic() + self.wrong_by_ns)
-        return self._latest_ns
+        return self._steady.now(self._start_ns + self.monotonic() + self.wrong_by_ns, self.monotonic())
 
     def monotonic(self) -> int:
         """See ``interfaces.Clock``."""
