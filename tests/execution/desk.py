@@ -131,6 +131,15 @@ class Desk:
         """Let time pass until a moment."""
         self.advance((at_ns - self.now_ns) / SECOND_NS, tick)
 
+    def next_session(self, day: datetime.date) -> None:
+        """The night passes: the account is the same one, the exchange's day a new one; a timer entry comes each minute. It ends a minute before the open."""
+        self.session = session_of(day)
+        while self.now_ns < self.session.first_ns:
+            self.now_ns = min(self.now_ns + 60 * SECOND_NS, self.session.first_ns)
+            self.enter(inbox.TimerTicked(received_at_ns=self.now_ns))
+        self.exchange = Exchange(self.ledger, SYMBOLS, self.session, self.exchange.settings, seed=1)
+        self.to(self.session.open_ns - 60 * SECOND_NS, tick=60.0)
+
     def _move(self, slices: list[Slice]) -> None:
         for part in slices:
             self._stream(self.exchange.on_slice(part))

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.desk import execution_slice
+from tests.execution.desk import SYMBOLS, execution_slice
 from tests.execution.test_ownership import with_account
 from tests.execution.venue import Running, Venue, opened
 from tradingsystem.domain.control import CommandKind
 from tradingsystem.domain.trading import Latch, LatchKind, TradingState
+from tradingsystem.execution.answers import REFUSALS_MAX
 from tradingsystem.execution.latches import ABOUT
 from tradingsystem.messages.codec import decode
+from tradingsystem.simulator.faults import RestFault, RestFaultKind, Scenario
 from tradingsystem.simulator.feed import SECOND_NS
 
 SPEED = 20.0
@@ -110,6 +112,22 @@ def test_repeated_execution_by_a_loop() -> None:
             await venue.until(lambda: venue.shares("AAA") == running.service.state.held("AAA") == 0)
         await venue.signal("AAA")
         await latched(venue, running, LatchKind.REPEATED_EXECUTION)
+
+    played(story)
+
+
+def test_refusals_by_a_broker_that_takes_nothing() -> None:
+    """Signal after signal, and the broker answers each order with 403."""
+
+    async def story(venue: Venue) -> None:
+        running = await held(venue)
+        venue.faults.set(Scenario(rest=(RestFault(kind=RestFaultKind.STATUS, path="/v2/orders", method="POST", status=403, times=0),)))
+        for number in range(REFUSALS_MAX // 2):
+            symbol = SYMBOLS[number % len(SYMBOLS)]
+            venue.quote(symbol, 99.98, 100.00)
+            await venue.signal(symbol)
+            await venue.until(lambda number=number: len(running.service.state.refused_ns) >= 2 * number + 2)
+        await latched(venue, running, LatchKind.REFUSALS)
 
     played(story)
 

@@ -8,8 +8,10 @@ from tests.execution.venue import Running, Venue, opened
 from tradingsystem.adapters.in_process_bus import InProcessJournal
 from tradingsystem.domain.orders import Approved, BrokerOrder
 from tradingsystem.execution.inbox import TimerTicked
+from tradingsystem.execution.protection import cover_of
 from tradingsystem.execution.service import LAG_MAX
 from tradingsystem.messages.codec import encode
+from tradingsystem.simulator.feed import SECOND_NS
 
 
 class Written(InProcessJournal):
@@ -64,6 +66,40 @@ def test_an_order_waits_for_its_own_intent_alone() -> None:
     once = ["intent handed over", "intent durable", "order sent"]
     assert path[:6] == once * 2
     assert "inbox" in path[6:]
+
+
+def test_a_crash_between_two_orders_leaves_a_smaller_position() -> None:
+    """Killed when the first order had left and the second's intent was on its way: the next life has one covered order, and makes no second (1, 2, 8)."""
+    story: list[str] = []
+
+    async def played() -> None:
+        venue = Venue(speed=20.0)
+        journal = Written(story)
+        venue.journal = venue.signals = journal
+        async with opened(venue):
+            venue.quote("AAA", 99.98, 100.00)
+            first = Running(venue)
+            await first.start()
+            submit = first.broker.submit
+
+            async def last(order: Approved) -> BrokerOrder:
+                journal.answering.clear()
+                return await submit(order)
+
+            first.broker.submit = last  # type: ignore[method-assign]
+            await venue.signal("AAA")
+            await venue.until(lambda: venue.shares("AAA") == 20)
+            await first.kill()
+            journal.answering.set()
+            again = Running(venue)
+            await again.start()
+            await venue.until(lambda: again.service.state.held("AAA") == 20 and cover_of(again.service.state, "AAA").unprotected == 0)
+            until_ns = venue.now_ns + 10 * SECOND_NS
+            await venue.until(lambda: venue.now_ns > until_ns)
+            assert sum(order.side == "buy" for order in venue.ledger.orders.values()) == 1
+            await again.stop()
+
+    asyncio.run(played())
 
 
 def test_the_inbox_waits_for_intents_only_so_long() -> None:

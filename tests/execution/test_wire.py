@@ -161,7 +161,9 @@ def test_killed_three_times_on_the_real_journal(tmp_path: Path, monkeypatch: pyt
             running = Running(venue)
             await running.start()
             await venue.signal(symbol)
-            await venue.until(lambda name=symbol: any(order.symbol == name for order in venue.ledger.orders.values()))
+            await venue.until(
+                lambda name=symbol: sum(order.symbol == name and order.side == "buy" for order in venue.ledger.orders.values()) == 2
+            )
             await running.kill()
         last = Running(venue)
         await last.start()

@@ -23,6 +23,7 @@ class LatchKind(enum.Enum):
     DAILY_LOSS = "DailyLoss"
     DRAWDOWN = "Drawdown"
     REPEATED_EXECUTION = "RepeatedExecution"
+    REFUSALS = "Refusals"
     RECONCILIATION = "Reconciliation"
     CARRIED = "Carried"
     NEW_STORE = "NewStore"

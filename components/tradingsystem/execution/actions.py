@@ -96,4 +96,13 @@ class Alert(_Action, frozen=True):
     reason: str
 
 
-Action = Submit | Resubmit | Replace | Cancel | Lookup | TakeSnapshot | AskSession | SetLatch | ClearLatch | Answer | Refused | Alert
+class Covered(_Action, frozen=True):
+    """A position's last bare share has its stop, so long after it was filled."""
+
+    symbol: str
+    took_ns: int
+
+
+Action = (
+    Submit | Resubmit | Replace | Cancel | Lookup | TakeSnapshot | AskSession | SetLatch | ClearLatch | Answer | Refused | Alert | Covered
+)

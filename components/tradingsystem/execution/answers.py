@@ -7,9 +7,12 @@ exit that the broker does not know is posted again under its own id.
 from __future__ import annotations
 
 from tradingsystem.domain.orders import OrderRefusal, OrderState
-from tradingsystem.execution.actions import Action, Alert, Lookup, Replace, Resubmit
+from tradingsystem.domain.time import NS_PER_MINUTE
+from tradingsystem.domain.trading import LatchKind, TradingState
+from tradingsystem.execution.actions import Action, Alert, Lookup, Replace, Resubmit, SetLatch
 from tradingsystem.execution.exposure import exposure_for, limits_of, market_for, system_state
 from tradingsystem.execution.inbox import AnswerReceived, Outcome
+from tradingsystem.execution.latches import latch
 from tradingsystem.execution.orders import Move, OrderRecord, Role
 from tradingsystem.execution.state import State
 from tradingsystem.risk import gate
@@ -20,6 +23,8 @@ REPOST_SECONDS = 2.0
 ASK_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 SILENCE_SECONDS = 2.0  # of an order that should have been heard of
 DUPLICATE = "duplicate-id"
+REFUSALS_MAX = 20  # of one minute
+REASON_MAX = 400
 
 _FRESH = frozenset({OrderState.INTENDED, OrderState.SUBMITTED, OrderState.UNKNOWN})
 
@@ -37,8 +42,20 @@ def on_write(state: State, record: OrderRecord, answer: AnswerReceived) -> list[
         record.refusal = answer.code or answer.outcome.value
         record.advance(OrderState.REJECTED, state.now_ns)
         state.statistics.refuse(record.refusal)
-        return [Alert("order-refused", f"{record.symbol} {record.key}: {answer.code}: {answer.reason}")]
+        told = Alert("order-refused", f"{record.symbol} {record.key}: {answer.code}: {answer.reason}")
+        return [told, *_many(state, told.reason)] if answer.outcome is Outcome.REFUSED else [told]
     return []
+
+
+def _many(state: State, newest: str) -> list[Action]:
+    """A broker that refuses order after order knows something that we do not: a person finds out what."""
+    state.refused_ns = [at_ns for at_ns in state.refused_ns if state.now_ns - at_ns < NS_PER_MINUTE] + [state.now_ns]
+    if len(state.refused_ns) < REFUSALS_MAX or any(one.kind is LatchKind.REFUSALS for one in state.latches.values()):
+        return []
+    reason = f"the broker has refused {len(state.refused_ns)} orders within a minute, the newest: {newest}"[:REASON_MAX]
+    made = latch(LatchKind.REFUSALS, TradingState.HALTED, reason, "execution", state.now_ns)
+    state.latches[made.id] = made
+    return [SetLatch(made)]
 
 
 def on_cancel(state: State, record: OrderRecord, answer: AnswerReceived) -> list[Action]:

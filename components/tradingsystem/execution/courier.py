@@ -152,7 +152,7 @@ class Courier:
 
     async def _intend(self, approved: Approved) -> tuple[inbox.Outcome, TradingSystemError] | None:
         """Make the intent durable, one at a time: the journal answers for what it was given together only when all of it is on disk, and the first order
-        of a decision must not wait for the second's."""
+        of a decision must not wait for the second's. A crash in between leaves a smaller position, never a second one."""
         self._intending += 1
         try:
             async with self._one_intent:

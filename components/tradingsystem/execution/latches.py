@@ -40,6 +40,7 @@ ABOUT: dict[LatchKind, About] = {
         "more than six entry orders of one symbol in ten minutes, or 200 exits that have not closed one position",
         _BY_ID,
     ),
+    LatchKind.REFUSALS: About(TradingState.HALTED, "the broker has refused twenty orders within a minute", _BY_ID),
     LatchKind.RECONCILIATION: About(
         TradingState.HALTED,
         "a second symbol differs from the broker's word, or the first one before the account was ever found equal",

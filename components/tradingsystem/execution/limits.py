@@ -29,6 +29,8 @@ def rearm(state: State, kind: LatchKind) -> None:
         state.day.armed_at = state.day_profit()
     elif kind is LatchKind.DRAWDOWN:
         state.peak_equity = state.equity()
+    elif kind is LatchKind.REFUSALS:
+        state.refused_ns.clear()
     elif kind is LatchKind.RECONCILIATION:
         state.frozen.clear()  # what the broker lacks stays unsold: the next comparison says whether it still does
         state.snapshot_due_ns = state.now_ns

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from tradingsystem.domain.orders import OrderState
-from tradingsystem.execution.actions import Action, Alert, Lookup
+from tradingsystem.execution.actions import Action, Alert, Covered, Lookup
 from tradingsystem.execution.entries import ask_cancel
 from tradingsystem.execution.exits import COVERS, cover
 from tradingsystem.execution.exposure import exit_shares, external_exits, groups_of, working
@@ -76,7 +76,7 @@ def due(state: State) -> list[Action]:
         if position.quantity <= 0:
             continue
         covered = cover_of(state, symbol)
-        _measure(state, symbol, covered)
+        actions += _measure(state, symbol, covered)
         if symbol in state.frozen:
             actions += _shed(state, symbol, covered.held)
         if not covered.unprotected or symbol in state.flattening:
@@ -100,13 +100,16 @@ def _shed(state: State, symbol: str, there: int) -> list[Action]:
     return actions
 
 
-def _measure(state: State, symbol: str, covered: Cover) -> None:
+def _measure(state: State, symbol: str, covered: Cover) -> list[Action]:
     position = state.positions[symbol]
     if covered.unprotected and not position.uncovered_since_ns:
         position.uncovered_since_ns = state.now_ns
     elif not covered.unprotected and position.uncovered_since_ns:
-        state.statistics.cover_ns.add(state.now_ns - position.uncovered_since_ns)
+        took_ns = state.now_ns - position.uncovered_since_ns
+        state.statistics.cover_ns.add(took_ns)
         position.uncovered_since_ns = 0
+        return [Covered(symbol, took_ns)]
+    return []
 
 
 def _ask_for_legs(state: State, symbol: str) -> list[Action]:
@@ -138,12 +141,15 @@ def _cover(state: State, symbol: str, bare: int) -> list[Action]:
 
 
 def protect(state: State, symbol: str, quantity: int) -> list[Action]:
-    """An OCO at the entry's distances. When the stop has been passed already, or the broker keeps refusing, the shares are sold."""
+    """An OCO at the entry's distances. When the stop has been passed already, or the broker keeps refusing, the shares are sold. Where the broker counts
+    other shares than we do (a split, a hand), what ours cost says nothing of them: theirs are covered from where the market is."""
     position, execution = state.positions[symbol], state.settings.execution
-    stop = stop_below(position.average_price, execution.stop_loss_basis_points)
-    nearest = min(target.at_basis_points for target in execution.take_profits)
-    target = target_above(position.average_price, nearest)
     bid = bid_of(state.marks.get(symbol))
+    doubted = symbol in state.frozen or symbol in state.suspicions
+    base = bid if doubted and bid is not None else position.average_price
+    stop = stop_below(base, execution.stop_loss_basis_points)
+    nearest = min(target.at_basis_points for target in execution.take_profits)
+    target = target_above(base, nearest)
     covers = (record for record in state.book.of(symbol) if record.intent is not None and record.intent.cause in COVERS)
     refusals = sum(1 for record in covers if record.refusal and record.created_at_ns >= position.opened_at_ns)
     if (bid is not None and bid <= stop) or refusals >= REFUSALS_MAX:

@@ -20,6 +20,7 @@ from tradingsystem.spec.execution import Account as AccountKind
 
 INTERVAL_SECONDS = 30.0
 AGAIN_SECONDS = 2.0
+TAKEN_BACK = frozenset({"trade_bust", "trade_correct"})
 _IN_FLIGHT = frozenset(
     {OrderState.INTENDED, OrderState.SUBMITTED, OrderState.UNKNOWN, OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE}
 )
@@ -110,6 +111,17 @@ def sold_by_another(state: State, update: OrderUpdate, learned: Learned) -> None
     if gone:
         state.suspicions[symbol] = Suspicion(state.now_ns, held, state.present(symbol) - gone)
         state.snapshot_due_ns = state.now_ns
+
+
+def taken_back(state: State, update: OrderUpdate) -> list[Action]:
+    """The exchange has annulled or corrected a trade. What is left of it is the account's to say: the symbol is frozen at once, until our fills and the
+    broker's shares agree."""
+    if update.event not in TAKEN_BACK:
+        return []
+    reason = f"{update.order.symbol}: {update.event} of order {update.order.client_order_id}"
+    state.frozen[update.order.symbol] = reason
+    state.snapshot_due_ns = state.now_ns
+    return [Alert("trade-taken-back", reason)]
 
 
 def told(state: State, snapshot: SnapshotReceived) -> list[Action]:

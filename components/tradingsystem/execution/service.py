@@ -376,6 +376,8 @@ class ExecutionService:
             case act.Refused(refusal):
                 metrics.order_refusals.labels(code=refusal.code).inc()
                 _log.info("signal_refused", symbol=refusal.symbol, code=refusal.code, reason=refusal.reason)
+            case act.Covered():
+                metrics.fill_to_cover.observe(action.took_ns / NS_PER_SECOND)
             case act.Alert():
                 metrics.alarms.labels(alarm=action.code).inc()
                 _log.error(action.code.replace("-", "_"), reason=action.reason)

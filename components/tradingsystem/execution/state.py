@@ -88,6 +88,7 @@ class State(msgspec.Struct, kw_only=True):
     snapshot_due_ns: int = 0
     snapshot_asked_ns: int = 0  # 0: none under way
     flattening: dict[str, str] = {}  # symbol to reason
+    refused_ns: list[int] = []  # when the broker refused an order, within the last minute
     retry_at_ns: dict[str, int] = {}  # symbol to the moment of its next exit attempt
     day: Day = msgspec.field(default_factory=Day)
     statistics: Statistics = msgspec.field(default_factory=Statistics)

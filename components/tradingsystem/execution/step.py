@@ -123,7 +123,7 @@ def _take_snapshot(state: State) -> list[Action]:
 def _updated(state: State, update: OrderUpdate) -> list[Action]:
     learned = state.book.update(update, state.now_ns)
     reconciliation.sold_by_another(state, update, learned)
-    return _heard(state, learned, update.order)
+    return _heard(state, learned, update.order) + reconciliation.taken_back(state, update)
 
 
 def _heard(state: State, learned: Learned, order: BrokerOrder) -> list[Action]:

@@ -100,6 +100,7 @@ TRADING_STATE = Name("trading_state", "1 for the trading state in force, 0 for t
 LATCHES = Name("latches", "Latches that are set", ("kind",))
 RECONCILIATION = Name("reconciliation_total", "Comparisons of our positions with the broker's", ("outcome",))
 DECISION_TO_SOCKET = Name("decision_to_socket_seconds", "From the gate's word to the order's bytes on the socket")
+FILL_TO_COVER = Name("fill_to_cover_seconds", "From a share's fill to the stop that covers it (market time)")
 TICK_TO_ORDER = Name("tick_to_order_seconds", "From a batch's seal to the order that it caused (machine time)")
 CERTIFICATE_LEFT = Name("certificate_left_seconds", "For how long a venue's TLS certificate still holds", ("place",))
 BROKER_CONNECTED = Name("broker_connected", "1 while the broker's update stream is heard")
