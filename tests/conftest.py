@@ -63,6 +63,7 @@ THOROUGH = (
     "tests/cli/test_commands.py",
     "tests/execution/test_faults.py",
     "tests/execution/test_latch_scenarios.py",
+    "tests/execution/test_rebuilding.py",
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
     "tests/ingestion/test_frames.py",

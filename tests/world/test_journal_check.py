@@ -19,8 +19,9 @@ from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.seals import Seal
 from tradingsystem.messages.codec import decode
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.process.state import RunningSystem
 from tradingsystem.recorder.service import RecorderService
-from tradingsystem.world.journal_check import verify_folder, verify_recording
+from tradingsystem.world.journal_check import verify_folder, verify_recording, verify_running
 
 pytestmark = pytest.mark.nats
 
@@ -101,6 +102,30 @@ def test_a_sealed_journal_is_as_it_was_written(run: Path, capsys: pytest.Capture
     status, said = verified(run, capsys)
     assert status == 0, said
     assert said.count("as it was written") == 2
+
+
+def test_a_running_store_is_read_as_a_person_may(run: Path, tmp_path: Path) -> None:
+    """While the server runs and writes, the person's user reads all of it, up to where it was when asked."""
+    shutil.copytree(run / "nats", tmp_path / "nats")
+    server = RunningServer(tmp_path / "nats", system="desk")
+    server.start()
+    note = RunningSystem(
+        system="desk",
+        mode="Simulation",
+        placement="Local",
+        supervisor=0,
+        nats_url=server.settings.url,
+        person_password_file=str(server.settings.password_file("person")),
+        run_folder=str(run),
+        venues="",
+        ports={},
+    )
+    try:
+        verified = verify_running(note)
+    finally:
+        server.stop()
+    assert verified.problems == []
+    assert verified.sealed_seq >= ENTRIES
 
 
 def test_one_flipped_byte_in_the_store_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
