@@ -10,12 +10,13 @@ from websockets.asyncio.server import ServerConnection
 
 from tests.adapters.listening import IN_SESSION_NS, SessionClock
 from tests.adapters.polygon_server import PolygonServer, frame, running
-from tests.ingestion.test_service import POLYGON, polygon, serving, trade
+from tests.ingestion.test_service import POLYGON, SUBJECT, polygon, serving, trade
 from tests.promises.waiting import until
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.in_process_bus import InProcessTape
 from tradingsystem.domain.frames import Frame
 from tradingsystem.ingestion.frames import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WAIT_NS, FrameTray
+from tradingsystem.messages.codec import decode
 from tradingsystem.recorder.segments import read_records
 from tradingsystem.recorder.service import RecorderService
 
@@ -74,8 +75,10 @@ def test_a_recording_holds_the_frames_byte_for_byte(tmp_path: Path) -> None:
             recorder = RecorderService(
                 system="test", directory=tmp_path, clock=SystemClock(), bus=bench.bus, journal=bench.journal, tape=InProcessTape("test")
             )
+            heard: list[Frame] = []
+            await bench.bus.subscribe(SUBJECT.frames, lambda delivery: heard.extend(decode(delivery.payload, list[Frame])))
             recording = asyncio.create_task(recorder.run(ready.set, stop))
-            await until(lambda: any(one.payload == garbage.encode() for one in read_records(tmp_path, "frame")))
+            await until(lambda: heard and heard[-1].payload == garbage.encode() and recorder.detail()["frame"] >= len(heard), 60)
             stop.set()
             await recording
 
