@@ -84,6 +84,22 @@ def test_an_external_sell_counts_against_what_we_may_sell() -> None:
     assert not touched(made, order_id)
 
 
+def test_nothing_is_bought_from_ourselves() -> None:
+    """While a person's sell is open in a symbol, a buy of ours would meet it on the same account."""
+    made = desk(settings=execution_slice(execution={"account": "Shared"}))
+    made.ledger.positions["BBB"] = foreign()
+    order_id = by_hand(made, "sell", 7, "120.00")
+    made.advance(3)
+    made.signal("BBB")
+    assert made.codes() == ["self-cross"]
+    made.exchange.cancel(order_id, made.now_ns)
+    made.advance(3)
+    made.signal("BBB")
+    assert made.codes() == ["self-cross"]
+    made.advance(2)
+    assert made.shares("BBB") == 47
+
+
 def test_a_dedicated_account_does_not_start_beside_foreign_shares() -> None:
     """Whoever holds them, they are not explained by our fills: nothing opens, and a person is told which (invariant 10)."""
     made = Desk()

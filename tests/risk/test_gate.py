@@ -123,6 +123,7 @@ REFUSED: list[tuple[str, dict[str, dict[str, Any]]]] = [
     ("positions-per-day", {"exposure": {"opened_today": frozenset(str(number) for number in range(20))}}),
     ("symbol-busy", {"exposure": {"other_open": 1}}),
     ("symbol-busy", {"exposure": {"held": 1}}),
+    ("self-cross", {"exposure": {"foreign_sells": 1}}),
     ("order-rate", {"exposure": {"entries_last_minute": 60}}),
     ("repeated-execution", {"exposure": {"symbol_entries_in_window": 6}}),
     ("daily-loss", {"exposure": {"day_profit": Decimal(-500)}}),

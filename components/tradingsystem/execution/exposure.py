@@ -100,6 +100,7 @@ def exposure_for(state: State, intent: OrderIntent, replaced_group: str | None =
         held=held,
         pending_exits=pending_exits(state, symbol),
         other_open=sum(1 for record in entries if record.symbol == symbol and causes[record.key] != intent.cause),
+        foreign_sells=external_exits(state, symbol),
         sibling_notional=sum((notional_left(record) for record in siblings), ZERO),
         symbols=frozenset(
             {name for name, position in state.positions.items() if position.quantity} | {record.symbol for record in entries}

@@ -46,6 +46,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     held: int = 0  # shares of the asked symbol
     pending_exits: int = 0  # shares of it that open or UNKNOWN sells may still take, the replaced order not counted
     other_open: int = 0  # open or UNKNOWN entry orders in the symbol with another cause
+    foreign_sells: int = 0  # shares of it that open sells which are not ours may take
     sibling_notional: Decimal = Decimal(0)  # entries of the same cause that were approved before
     symbols: frozenset[str] = frozenset()  # held, or with an open or UNKNOWN entry
     opened_today: frozenset[str] = frozenset()  # causes that opened, or may yet open, a position today

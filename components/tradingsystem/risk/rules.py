@@ -201,6 +201,11 @@ def symbol_busy(question: Question) -> str | None:
     return f"{exposure.held} shares are held already" if exposure.held and not exposure.sibling_notional else None
 
 
+def self_cross(question: Question) -> str | None:
+    shares = question.exposure.foreign_sells
+    return f"a sell of {shares} shares that is not ours is open in the symbol on this account" if shares else None
+
+
 def order_rate(question: Question) -> str | None:
     count = question.exposure.entries_last_minute + 1
     limit = question.limits.risk.orders_per_minute_max
@@ -274,6 +279,7 @@ ENTRY_RULES = (
     Rule("positions-open", "At most spec.risk.positionsOpenMax positions, open and UNKNOWN entries counted.", positions_open),
     Rule("positions-per-day", "At most spec.risk.positionsPerDayMax positions opened in one day.", positions_per_day),
     Rule("symbol-busy", "One decision per symbol: nothing held, no other entry open or UNKNOWN.", symbol_busy),
+    Rule("self-cross", "No other sell of this account is open in the symbol: buying from it is a wash trade.", self_cross),
     Rule("order-rate", "At most spec.risk.ordersPerMinuteMax entry orders in one minute.", order_rate),
     Rule("repeated-execution", "At most six entry orders of one symbol in ten minutes; more latches.", repeated_execution),
     Rule("daily-loss", "The day's loss, realised and marked, is under spec.risk.dailyLossMax.", daily_loss),
