@@ -74,7 +74,7 @@ chaos: venv  ## kill -9 of random services in real days of many processes, then 
 	@$(BIN)/python -m tests.chaos.run --kills '$(or $(KILLS),100)' --seed '$(or $(SEED),1)' $(if $(KEEP),--keep '$(KEEP)') $(if $(JSON),--json '$(JSON)')
 
 faults: venv  ## every test of a real fault, its recovery time written to docs/reliability.json
-	@RELIABILITY=docs/reliability.json $(BIN)/pytest $(PYTEST_FLAGS) -n 0 tests/faults tests/e2e/test_one_writer.py tests/e2e/test_kill.py
+	@RELIABILITY=docs/reliability.json $(BIN)/pytest $(PYTEST_FLAGS) -n 0 tests/faults tests/e2e/test_one_writer.py tests/e2e/test_kill.py tests/e2e/test_kill_switch.py
 
 cluster: venv  ## a real Kubernetes cluster with a node on this machine, built at first; prints its kubeconfig (API_ONLY=1: no controllers, no node, no root)
 	@$(BIN)/python -m tests.cluster.run up $(if $(API_ONLY),--api-only)

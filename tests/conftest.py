@@ -64,6 +64,7 @@ THOROUGH = (
     "tests/execution/test_faults.py",
     "tests/execution/test_latch_scenarios.py",
     "tests/execution/test_rebuilding.py",
+    "tests/execution/test_live_limits.py",
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
     "tests/ingestion/test_frames.py",

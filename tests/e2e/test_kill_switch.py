@@ -28,6 +28,7 @@ import yaml
 
 from tests.e2e.commands import command, refused
 from tests.e2e.running import Running, manifest
+from tests.faults import recovery
 from tradingsystem.messages.identifiers import entry_id
 
 SPEED = 30
@@ -48,6 +49,7 @@ class Drill:
         self.halt_file = Path(running.note["halt_file"])
         self.symbol = ""
         self.took: dict[str, float] = {}
+        self.node = ""  # of the test that plays
         self._numbers = itertools.count(1)
 
     # --- the broker's word ---------------------------------------------------------------------------------------------------------------------
@@ -101,8 +103,13 @@ class Drill:
         """They are cancelled, by the broker's word, in time; protection is where it was."""
         began = time.monotonic()
         self.running.until(lambda: all(self.order(one)["status"] == "canceled" for one in orders), CANCELLED_SECONDS)
-        self.took[way] = time.monotonic() - began
+        self.tell(way, time.monotonic() - began)
         assert self.all_protected()
+
+    def tell(self, way: str, seconds: float) -> None:
+        """How long it took until entries were gone: for the page about reliability, and at the end."""
+        self.took[way] = seconds
+        recovery.took(self.node, seconds)
 
     # --- the system ----------------------------------------------------------------------------------------------------------------------------
 
@@ -171,6 +178,12 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     finally:
         running.stop()
         sys.stdout.write("cancelled after: " + ", ".join(f"{way} {seconds:.1f} s" for way, seconds in made.took.items()) + "\n")
+
+
+@pytest.fixture(autouse=True)
+def named(drill: Drill, request: pytest.FixtureRequest) -> None:
+    """The drill knows whose time it measures; cases of one test share a row."""
+    drill.node = request.node.nodeid.partition("[")[0]
 
 
 def test_by_the_manifest(drill: Drill) -> None:
@@ -272,7 +285,7 @@ def test_the_watcher(drill: Drill, with_file: bool) -> None:
         began = time.monotonic()
         asked = CANCELLED_SECONDS if with_file else 5 + CANCELLED_SECONDS  # the silence it waits for, then the time a cancel may take
         drill.running.until(lambda: drill.order(planted)["status"] in {"pending_cancel", "canceled"}, asked)
-        drill.took["watcher with file" if with_file else "watcher"] = time.monotonic() - began
+        drill.tell("watcher with file" if with_file else "watcher", time.monotonic() - began)
         # A simulated market waits four seconds for a frozen consumer; only then the cancel that was taken can come into force.
         drill.running.until(lambda: drill.order(planted)["status"] == "canceled", CANCELLED_SECONDS)
         assert drill.order(foreign)["status"] not in {"canceled", "pending_cancel"}

@@ -244,6 +244,11 @@ CATALOGUE = (
         "by the cluster's own validation",
     ),
     Row(
+        "A live limit that is negative, no number or absurd",
+        "Refused and named; the last good settings stay in force",
+        ("tests/execution/test_live_limits.py::test_a_bad_limit_never_reaches_a_running_gate", f"{SWITCH}::test_by_the_manifest"),
+    ),
+    Row(
         "A secret missing or wrong",
         "Named by its key, never printed; nothing runs",
         (
@@ -279,6 +284,7 @@ CATALOGUE = (
             f"{SWITCH}::test_by_a_plain_message",
             f"{SWITCH}::test_by_a_file",
             f"{SWITCH}::test_at_the_broker",
+            f"{SWITCH}::test_the_watcher",
             f"{SWITCH}::test_halted_after_the_store_is_wiped",
         ),
     ),
@@ -355,7 +361,8 @@ def page() -> str:
         "What can go wrong, what must happen then, and the test that makes it go wrong. Tests on real processes ask the broker's side - the simulator's "
         "ledger, or the [wire auditor](../tests/audit/audit.py), which shares no code with the product - whether an id was accepted twice, a limit passed, "
         "a share left uncovered or a position left over. Where a test reaches only a part of its fault, the rest is named as not tested.",
-        "The recovery time is from the fault, or from its end where it has one, until every process is ready and the account has been compared. Measured by "
+        "The recovery time is from the fault, or from its end where it has one, until every process is ready and the account has been compared; for the kill "
+        "switch, by test, until resting entries of ours are cancelled by the broker's word. Measured by "
         f"`make faults` on: {'; '.join(where) or 'nothing yet'}. Where others use the machine at the same time, as they did, times are upper bounds.",
         "\n".join(
             ["| fault | expectation | test | recovery |", "| --- | --- | --- | --- |", *(line(row, known) for row in CATALOGUE)],
