@@ -57,11 +57,10 @@ def symbol_hash(symbols: Sequence[str]) -> SymbolHash:
     """Symbols longer than 16 bytes are left out: their frames are read the other way."""
     size = 1 << max(4, (2 * len(symbols)).bit_length())
     made = SymbolHash(np.zeros(size, np.uint64), np.zeros(size, np.uint64), np.full(size, -1, np.int32))
-    for position, symbol in enumerate(symbols):
-        encoded = symbol.encode()
-        if len(encoded) <= _SYMBOL_BYTES_MAX:
-            halves = encoded.ljust(_SYMBOL_BYTES_MAX, b"\0")
-            _insert(made, np.uint64(int.from_bytes(halves[:8], "little")), np.uint64(int.from_bytes(halves[8:], "little")), position)
+    encoded = [symbol.encode() for symbol in symbols]
+    halves = b"".join(name[:_SYMBOL_BYTES_MAX].ljust(_SYMBOL_BYTES_MAX, b"\0") for name in encoded)
+    short = np.array([len(name) <= _SYMBOL_BYTES_MAX for name in encoded], np.bool_)
+    _fill(made, np.frombuffer(halves, np.uint64).reshape(-1, 2), short)
     return made
 
 
@@ -77,11 +76,13 @@ def _place(table: SymbolHash, first: np.uint64, second: np.uint64) -> int:
 
 
 @compiled
-def _insert(table: SymbolHash, first: np.uint64, second: np.uint64, position: int) -> None:
-    place = _place(table, first, second)
-    table.first[place] = first
-    table.second[place] = second
-    table.position[place] = position
+def _fill(table: SymbolHash, halves: U64, short: npt.NDArray[np.bool_]) -> None:
+    for position in range(len(short)):
+        if short[position]:
+            place = _place(table, halves[position, 0], halves[position, 1])
+            table.first[place] = halves[position, 0]
+            table.second[place] = halves[position, 1]
+            table.position[place] = position
 
 
 @compiled
