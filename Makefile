@@ -88,10 +88,10 @@ tools: venv  ## helm, kubeconform and actionlint, built from Go modules: what th
 images: venv  ## the images of images/, as archives for a cluster on this machine (docker, else buildah as root)
 	@$(BIN)/python -m tests.cluster.images
 
-e2e: venv  ## a real cluster with real pods (as root; K=expression picks tests)
+e2e: venv  ## the operator on a real cluster with real pods: everything tests/kubernetes promises (as root; K=expression picks tests)
 	@$(BIN)/python -m tests.cluster.run build
 	$(BIN)/python -m tests.cluster.run tools
-	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m pods $(if $(K),-k '$(K)') tests/cluster
+	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m pods $(if $(K),-k '$(K)') tests/cluster tests/kubernetes
 
 models: venv  ## bundle 1 again, from its seeded recipe
 	@$(BIN)/python -m tradingsystem.world.recipe

@@ -51,6 +51,7 @@ NEEDS = {
     "redis": Need(("redis-server",), "on Debian and Ubuntu: apt-get install redis-server"),
     "cluster": Need(("etcd", "kube-apiserver"), "make cluster", built=build.API_PROGRAMS),
     "pods": Need(("containerd",), "make cluster (as root)", built=build.NODE_PROGRAMS, packages=packages.NODE_PACKAGES),
+    "kwok": Need(("kwok",), "python -m tests.cluster.run build", built=(*build.CONTROL_PLANE_PROGRAMS, build.KWOK)),
     "charts": Need(("helm", "kubeconform"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
     "workflows": Need(("actionlint",), build.TOOLS_COMMAND, built=build.WORKFLOW_PROGRAMS),
     "tmpfs": Need(("mount",), "run as root, outside a sandbox", demanded_in_ci=False, mounts=True),
@@ -157,6 +158,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "tmpfs: fills a file system of its own")
     config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server, built by `make cluster`")
     config.addinivalue_line("markers", "pods: needs a real cluster with a node, which root builds with `make cluster`")
+    config.addinivalue_line("markers", "kwok: needs kwok and a control plane, built by `python -m tests.cluster.run build`")
     config.addinivalue_line("markers", f"charts: needs helm and kubeconform, built by `{build.TOOLS_COMMAND}`")
     config.addinivalue_line("markers", f"workflows: needs actionlint, built by `{build.TOOLS_COMMAND}`")
     hypothesis.settings.register_profile("here", print_blob=True, deadline=None)

@@ -100,34 +100,13 @@ class Cluster:
 
     def import_image(self, archive: Path) -> None:
         """Give the node an image from a docker or OCI archive."""
-        self._ctr("images", "import", "--snapshotter", "overlayfs", str(archive))
+        assert self._shell is not None
+        import_image(self._shell.process.pid, archive)
 
     def tag_image(self, name: str, other: str) -> None:
         """The same image under another name, as if it were another release."""
-        self._ctr("images", "tag", "--force", name, other)
-
-    def _ctr(self, *words: str) -> str:
-        """`ctr` within the node: unpacking mounts, and these mounts belong there."""
         assert self._shell is not None
-        inside = Path(f"/proc/{self._shell.process.pid}/task/{self._shell.process.pid}/children").read_text().split()[0]
-        command = [
-            "nsenter",
-            "--target",
-            inside,
-            "--mount",
-            "--net",
-            "--pid",
-            "ctr",
-            "--address",
-            CONTAINERD_SOCKET,
-            "-n",
-            "k8s.io",
-            *words,
-        ]
-        ran = subprocess.run(command, check=False, capture_output=True, text=True)
-        if ran.returncode:
-            raise NotStarted(f"ctr {' '.join(words)} ended with {ran.returncode}: {ran.stderr[-1_000:]}")
-        return ran.stdout
+        _ctr(self._shell.process.pid, "images", "tag", "--force", name, other)
 
     def _clear(self) -> None:
         for name in REMOVED:
@@ -203,6 +182,20 @@ class Cluster:
         for part in self.parts:
             if part.process.poll() is not None:
                 raise NotStarted(f"{part.name} ended with {part.process.returncode}; {part.log} ends:\n{part.end_of_log()}")
+
+
+def import_image(shell: int, archive: Path) -> None:
+    """Give the node whose namespaces that process has started an image from a docker or OCI archive."""
+    _ctr(shell, "images", "import", "--snapshotter", "overlayfs", str(archive))
+
+
+def _ctr(shell: int, *words: str) -> None:
+    """`ctr` within the node: unpacking mounts, and these mounts belong there."""
+    inside = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0]
+    command = ["nsenter", "--target", inside, "--mount", "--net", "--pid", "ctr", "--address", CONTAINERD_SOCKET, "-n", "k8s.io", *words]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    if ran.returncode:
+        raise NotStarted(f"ctr {' '.join(words)} ended with {ran.returncode}: {ran.stderr[-1_000:]}")
 
 
 def _command(name: str, *words: str, once: bool = False, socket: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One entry for a real cluster on this machine: `python -m tests.cluster.run up|down|status|build|tools`, or `make cluster` and `make cluster-down`.
+"""One entry for a real cluster on this machine: `python -m tests.cluster.run up|down|status|build|tools|load`, or `make cluster` and `make cluster-down`.
 
 `up` builds what is absent, starts a process that holds the cluster, and prints the kubeconfig; `down` ends that process and with it everything it
 started. Where Docker answers and kind is installed, kind is used; else control plane and node are built from Go modules and Debian packages. It never
@@ -20,9 +20,10 @@ import threading
 import time
 from pathlib import Path
 
-from tests.cluster.build import API_PROGRAMS, CHART_PROGRAMS, NODE_PROGRAMS, WORKFLOW_PROGRAMS, BuildFailed, build, cache
+from tests.cluster import images
+from tests.cluster.build import API_PROGRAMS, CHART_PROGRAMS, KWOK, NODE_PROGRAMS, WORKFLOW_PROGRAMS, BuildFailed, build, cache
 from tests.cluster.control_plane import ControlPlane, NotStarted
-from tests.cluster.node import Cluster
+from tests.cluster.node import Cluster, import_image
 from tests.cluster.packages import NODE_PACKAGES, Missing, require
 
 BEGAN = time.monotonic()
@@ -107,7 +108,8 @@ def hold(folder: Path, *, whole: bool) -> None:
     state = folder / "holder.json"
     with Cluster(folder, say=say) if whole else ControlPlane(folder, say=say) as cluster:
         fresh = state.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": os.getpid(), "started": started_at(os.getpid())}))
+        node = next((part.process.pid for part in cluster.parts if part.name == "node"), 0)
+        fresh.write_text(json.dumps({"pid": os.getpid(), "started": started_at(os.getpid()), "node": node}))
         fresh.rename(state)
         while not asked.wait(1.0):
             ended = [part.name for part in cluster.parts if part.process.poll() is not None]
@@ -115,6 +117,17 @@ def hold(folder: Path, *, whole: bool) -> None:
                 say(f"ended by itself: {', '.join(ended)}; the cluster goes down")
                 break
     state.unlink(missing_ok=True)
+
+
+def load(folder: Path) -> None:
+    """Give the node of a running cluster the project's images, built from the working tree. Raises `NotStarted`."""
+    node = json.loads((folder / "holder.json").read_text())["node"] if holder(folder) else 0
+    if not node:
+        raise NotStarted(f"no cluster with a node is up in {folder}; first: make cluster")
+    images.build(images.IMAGES, say)
+    for image in images.IMAGES:
+        import_image(node, image.archive)
+        say(f"the node has {image.name}")
 
 
 def down(folder: Path) -> None:
@@ -148,7 +161,7 @@ def _is_zombie(pid: int) -> bool:
 def main(arguments: list[str]) -> int:
     """Exit 0 when done, 1 when not, with what to do."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.run", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("command", choices=["up", "down", "status", "build", "tools", "hold"])
+    parser.add_argument("command", choices=["up", "down", "status", "build", "tools", "load", "hold"])
     parser.add_argument("--folder", type=Path, default=cache() / "run", help="where kubeconfig, keys, data and logs lie")
     parser.add_argument("--api-only", action="store_true", help="etcd and kube-apiserver alone: enough for the resource itself")
     parser.add_argument("--from-source", action="store_true", help="build from Go modules even where kind could be used")
@@ -161,8 +174,11 @@ def main(arguments: list[str]) -> int:
             down(folder)
         elif given.command == "build":
             make_ready(whole=whole)
+            build((KWOK,) if whole else (), say)
         elif given.command == "tools":
             build((*CHART_PROGRAMS, *WORKFLOW_PROGRAMS), say)
+        elif given.command == "load":
+            load(folder)
         elif given.command == "hold":
             hold(folder, whole=whole)
         else:
@@ -170,7 +186,7 @@ def main(arguments: list[str]) -> int:
             by = f"process {pid}" if pid else "kind" if (folder / "kind").exists() else ""
             sys.stdout.write(f"up, held by {by}; kubeconfig {folder / 'admin.conf'}\n" if by else "not up\n")
             return 0 if by else 1
-    except (BuildFailed, Missing, NotStarted, subprocess.CalledProcessError) as error:
+    except (BuildFailed, Missing, NotStarted, images.ImageFailed, subprocess.CalledProcessError) as error:
         say(f"failed: {error}")
         return 1
     return 0

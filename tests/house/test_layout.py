@@ -17,6 +17,7 @@ SUITES = {
     "e2e": "what a person types, from the outside",
     "charts": "the operator's chart: rendered, refused, and installed on a real API server",
     "cluster": "a real Kubernetes cluster, and its own tests",
+    "kubernetes": "the operator on that cluster, with real pods: make e2e",
     "audit": "the wire auditor",
     "chaos": "kill -9 at random, in whole days: make chaos",
     "faults": "real faults on real processes, and the page about them",

@@ -1,0 +1,81 @@
+"""The operator as a process of this machine, outside of any cluster: for what needs an API server and no pods."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.control_plane import free_ports
+
+READY_WITHIN_SECONDS = 90.0
+SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ([-+0-9.eEinfa]+)$")
+
+
+@dataclass(frozen=True)
+class OperatorProcess:
+    """One running operator."""
+
+    pid: int
+    port: int
+
+    def ask(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self.ask("/readyz"))
+        return False
+
+    def buckets(self, name: str) -> list[tuple[float, float]]:
+        """A histogram summed over its labels: upper bound to count at most that."""
+        found: dict[float, float] = {}
+        for line in self.ask("/metrics").splitlines():
+            match = SAMPLE.match(line)
+            if match and match[1] == f"{name}_bucket":
+                bound = float(re.search(r'le="([^"]+)"', match[2])[1])  # type: ignore[index]
+                found[bound] = found.get(bound, 0.0) + float(match[3])
+        return sorted(found.items())
+
+    def quantile(self, name: str, share: float) -> float:
+        """The smallest bound below which that share lies: an upper limit, as coarse as the buckets."""
+        buckets = self.buckets(name)
+        return next(bound for bound, count in buckets if count >= share * buckets[-1][1])
+
+    def memory_mib(self) -> float:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+    def processor_seconds(self) -> float:
+        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def operator(kubeconfig: Path, log: Path, *flags: str) -> Iterator[OperatorProcess]:
+    """Started, and leader."""
+    (port,) = free_ports(1)
+    words = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tradingsystem_operator", "--kubeconfig", str(kubeconfig)]
+    words += ["--components-image", "none:1", "--metrics-host", "127.0.0.1", "--metrics-port", str(port), *flags]
+    with log.open("wb") as output:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    running = OperatorProcess(process.pid, port)
+    try:
+        began, pause = time.monotonic(), threading.Event()
+        while not running.is_ready():
+            assert process.poll() is None, log.read_text()[-3_000:]
+            assert time.monotonic() - began < READY_WITHIN_SECONDS, log.read_text()[-3_000:]
+            pause.wait(0.1)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(30)
