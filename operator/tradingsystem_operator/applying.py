@@ -16,6 +16,7 @@ from tradingsystem_operator.cluster import Cluster
 from tradingsystem_operator.facts import Problem
 from tradingsystem_operator.objects import FIELD_MANAGER, Key, Object, is_controlled_by, key_of, kind_of
 
+_GIVE_UP_ATTEMPTS = 5
 _VOLATILE = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp"})
 
 
@@ -69,18 +70,30 @@ async def make(cluster: Cluster, thing: Object) -> Object:
 
 async def put(cluster: Cluster, thing: Object) -> Object:
     """Apply it, and give up what we hold as its creator: a field held twice would stay when a later revision leaves it out."""
-    kind = kind_of(thing)
-    result = await cluster.apply(kind, thing, force=True)
+    for _ in range(_GIVE_UP_ATTEMPTS):
+        result = await cluster.apply(kind_of(thing), thing, force=True)
+        given_up = _giving_up(result)
+        if not given_up:
+            return result
+        try:
+            patched = await cluster.patch(kind_of(thing), thing["metadata"]["namespace"], thing["metadata"]["name"], given_up)
+        except RequestRefused as refused:
+            if refused.code != "Invalid":
+                raise
+            continue  # a controller wrote its status meanwhile, and our entry stands elsewhere in the list
+        return result if patched is None else patched
+    raise TryAgain(f"{thing['kind']} {thing['metadata']['name']} is being written by others all the time")
+
+
+def _giving_up(result: Object) -> list[Object]:
+    """The patch that removes our entry as its creator, if it is still the one that was read; empty when there is none."""
     for number, entry in enumerate(result["metadata"].get("managedFields") or []):
         if entry.get("manager") != FIELD_MANAGER or entry.get("operation") != "Update" or entry.get("subresource"):
             continue
         place = f"/metadata/managedFields/{number}"
-        tests = [{"op": "test", "path": f"{place}/{name}", "value": entry[name]} for name in ("manager", "operation", "time")]
-        patched = await cluster.patch(
-            kind, thing["metadata"]["namespace"], thing["metadata"]["name"], [*tests, {"op": "remove", "path": place}]
-        )
-        return result if patched is None else patched
-    return result
+        tests: list[Object] = [{"op": "test", "path": f"{place}/{name}", "value": entry[name]} for name in ("manager", "operation", "time")]
+        return [*tests, {"op": "remove", "path": place}]
+    return []
 
 
 async def ensure(
