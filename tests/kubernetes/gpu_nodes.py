@@ -15,6 +15,7 @@ from tests.cluster import build
 from tests.cluster.control_plane import free_ports
 
 FAKE = "kwok.x-k8s.io/node"
+STAGES = ("node/fast/node-*.yaml", "node/heartbeat-with-lease/node-*.yaml", "pod/fast/pod-*.yaml")  # kwok's own, of the pinned module
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
 
@@ -41,6 +42,14 @@ def node(name: str, *, memory_mib: int, capability: str, resource: str = "nvidia
     }
 
 
+def without_gpu(name: str) -> dict[str, Any]:
+    """An ordinary node."""
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    capacity = {"cpu": "64", "memory": "512Gi", "pods": "110"}
+    metadata = {"name": name, "labels": labels, "annotations": {FAKE: "fake"}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": {"capacity": capacity, "allocatable": capacity}}
+
+
 A100_40 = node("a100-40", memory_mib=40_536, capability="8.0")
 A100_80 = node("a100-80", memory_mib=81_251, capability="8.0")
 A100_MIG = node("a100-mig", memory_mib=9_856, capability="8.0", resource="nvidia.com/mig-2g.10gb", count=3)
@@ -51,8 +60,13 @@ T4 = node("t4", memory_mib=15_360, capability="7.5")
 def kwok(kubeconfig: Path, log: Path) -> Iterator[None]:
     """kwok, for nodes with its annotation and no other."""
     (port,) = free_ports(1)
+    found = subprocess.run(
+        ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"], cwd=build.MODULES / "kwok", check=True, capture_output=True
+    )
+    stages = [each for pattern in STAGES for each in sorted((Path(found.stdout.decode().strip()) / "kustomize" / "stage").glob(pattern))]
     words = [str(build.path_of(build.KWOK)), "--kubeconfig", str(kubeconfig), "--manage-nodes-with-annotation-selector", f"{FAKE}=fake"]
     words += ["--manage-all-nodes=false", "--server-address", f"127.0.0.1:{port}"]
+    words += ["--config", ",".join(map(str, stages))]
     with log.open("wb") as output:
         command = ["setpriv", "--pdeathsig", "KILL", *words]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=log.parent)
