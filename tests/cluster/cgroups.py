@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+# Beside the group every process of the machine counts as much as all pods together would; a node's pods are to count like ten of them.
+WEIGHTS = {"cpu.shares": "10240", "cpu.weight": "1000"}
 EMPTY_WITHIN_SECONDS = 10.0
 
 
@@ -28,6 +30,9 @@ def make(name: str) -> None:
         for setting in ("cpuset.cpus", "cpuset.mems"):  # v1: a new set of processors is empty, and nothing can run in it
             if (group / setting).exists() and not (group / setting).read_text().strip():
                 (group / setting).write_text((hierarchy / setting).read_text())
+        for setting, weight in WEIGHTS.items():
+            if (group / setting).exists():
+                (group / setting).write_text(weight)
 
 
 def remove(name: str) -> list[Path]:

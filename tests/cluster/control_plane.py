@@ -95,6 +95,9 @@ class ControlPlane:
         for part in reversed(self.parts):
             _end(part)
         self.parts.clear()
+        self._clear()
+
+    def _clear(self) -> None:
         for name in ("etcd", "keys"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for path in (self.kubeconfig, self.folder / "audit-policy.json"):
@@ -132,6 +135,7 @@ class ControlPlane:
         return path
 
     def _start_once(self) -> None:
+        self._clear()  # what a killed cluster of this folder left would be this one's past
         (self.folder / "log").mkdir(parents=True, exist_ok=True)
         self.keys = keys = Authority(self.folder / "keys")
         keys.server("server", self.address)
