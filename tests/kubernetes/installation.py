@@ -159,7 +159,7 @@ class Installation:
             pod["metadata"]["labels"]["app.kubernetes.io/component"]: (pod["metadata"]["uid"], _restarts(pod)) for pod in self.pods(name)
         }
 
-    def remove(self, name: str, seconds: float = 120.0) -> None:
+    def remove(self, name: str, seconds: float = 180.0) -> None:
         """Delete, and wait until it and its pods are gone."""
         self.delete(f"{SYSTEMS}/{name}")
         wait(f"{name}: gone", lambda: self.find(f"{SYSTEMS}/{name}") is None and not self.pods(name), seconds)

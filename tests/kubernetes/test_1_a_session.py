@@ -39,7 +39,7 @@ def test_a_session_trades_and_ends_flat(installation: Installation) -> None:
         shown = subprocess.run([*words, "get", "tsys"], check=True, capture_output=True, text=True).stdout
         assert shown.splitlines()[0].split("  ")[0] == "NAME"
         say(f"kubectl get tsys\n{shown}")
-    wait("session: the market has closed", lambda: installation.summary("session")["finished"], 400)
+    wait("session: the market has closed", lambda: installation.venue("session", "/simulator/clock")["finished"], 400)
     found = installation.audit("session", COVER_SECONDS)
     say(f"auditor: {found}")
     assert found["executions"] >= 2
@@ -57,4 +57,14 @@ def test_delete_leaves_the_volumes_and_a_new_one_takes_them_up(installation: Ins
     installation.apply(simulation("session"))
     installation.wait_ready("session", 180)
     assert claims(installation, "session") == before
+
+
+def test_what_halted_it_holds_until_a_person_clears_it(installation: Installation) -> None:
+    """The deletion halted the system in the journal that was taken up again: it opens nothing until the latch is cleared by its id, name and reason."""
+    trading = wait("session: halted", lambda: (said := installation.trading("session")).get("state") == "Halted" and said, 30)
+    (latch,) = trading["latches"]
+    cleared = {"tradingsystem.dev/clear-latch": f"{latch['id']};tests;trades again"}
+    installation.patch(f"{SYSTEMS}/session", {"metadata": {"annotations": cleared}})
+    wait("session: active", lambda: installation.trading("session").get("state") == "Active", 30)
+    wait("the annotation: gone", lambda: not installation.system("session")["metadata"].get("annotations"), 30)
     installation.remove("session")

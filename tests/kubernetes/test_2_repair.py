@@ -37,7 +37,7 @@ def drift(installation: Installation) -> Iterator[Installation]:
     installation.apply(simulation(NAME))
     installation.wait_ready(NAME)
     yield installation
-    installation.remove(NAME)
+    installation.delete(f"{SYSTEMS}/{NAME}")  # its pods go while the next file works
 
 
 def victim(installation: Installation, group: str, plural: str) -> Object:
@@ -93,7 +93,10 @@ def test_an_operator_killed_mid_apply_restarts_nothing(drift: Installation) -> N
     drift.wait_ready(NAME)
     before = drift.lives(NAME)
     for number in range(1, KILLS + 1):
+        drift.wait_operator()
+        since = datetime.datetime.now(datetime.UTC)
         drift.patch(f"{SYSTEMS}/{NAME}", {"spec": {"risk": {"ordersPerMinuteMax": 60 - number}}})
+        wait("operator: began to write", lambda since=since: drift.writes(since), 10)
         drift.kill_operator()
     drift.wait_operator()
     generation = drift.system(NAME)["metadata"]["generation"]
@@ -119,7 +122,7 @@ def test_without_an_api_server_pods_trade_on(drift: Installation) -> None:
 
 def test_nothing_is_written_at_rest(drift: Installation) -> None:
     """The market has closed and nothing changes: two minutes without a write by the operator, its Lease left out."""
-    wait(f"{NAME}: the market has closed", lambda: drift.summary(NAME)["finished"], 400)
+    wait(f"{NAME}: the market has closed", lambda: drift.venue(NAME, "/simulator/clock")["finished"], 400)
     threading.Event().wait(40)  # the day's profit is told at most every 30 s: the last time may be still to come
     since = datetime.datetime.now(datetime.UTC)
     threading.Event().wait(IDLE_SECONDS)

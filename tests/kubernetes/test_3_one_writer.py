@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.node_objects import NODE_NAME
-from tests.kubernetes.installation import NAMESPACE, Installation, simulation, wait
+from tests.kubernetes.installation import NAMESPACE, SYSTEMS, Installation, simulation, wait
 
 pytestmark = [pytest.mark.pods, pytest.mark.charts, pytest.mark.timeout(900)]
 
@@ -23,7 +23,7 @@ def writer(installation: Installation) -> Iterator[Installation]:
     installation.wait_ready(NAME)
     wait(f"{NAME}: the first fill", lambda: installation.summary(NAME)["fills"] > 0, 240)
     yield installation
-    installation.remove(NAME)
+    installation.delete(f"{SYSTEMS}/{NAME}")  # its pods go while the next file works
 
 
 @pytest.mark.parametrize("grace_seconds", [30, 0], ids=["deleted", "force-deleted"])
@@ -52,7 +52,7 @@ def test_a_closed_node_says_so_and_goes_on_when_opened(writer: Installation) -> 
 
 def test_the_day_ends_flat(writer: Installation) -> None:
     """After all that: nothing is held at the close, no id was accepted twice, nothing was sold that was not held."""
-    wait(f"{NAME}: the market has closed", lambda: writer.summary(NAME)["finished"], 400)
+    wait(f"{NAME}: the market has closed", lambda: writer.venue(NAME, "/simulator/clock")["finished"], 400)
     found = writer.audit(NAME, COVER_SECONDS)
     assert found["executions"] >= 2
     assert found["flat"]

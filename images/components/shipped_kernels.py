@@ -1,7 +1,7 @@
 """Give numba a folder that it may write to, filled with what was compiled into the image.
 
 Numba refuses to cache in a folder that is not writable, and the root of a pod is read-only. So the first process of a container copies the compiled
-kernels into its temporary folder. Python runs this file at its start, before numba can be imported.
+kernels into its temporary folder. A .pth file beside it has Python run it at its start, before numba can be imported.
 """
 
 from __future__ import annotations
