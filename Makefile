@@ -98,7 +98,7 @@ models: venv  ## bundle 1 again, from its seeded recipe
 
 # --- check -----------------------------------------------------------------------------------------------------------
 
-check: venv  ## everything that needs only the virtual environment: lint, types, imports, house rules, fast tests (under a minute)
+check: venv  ## everything that needs only the virtual environment: lint, types, imports, house rules, fast tests (some two minutes)
 	@begin=$$SECONDS; red=''
 	for step in lint imports types generated unit; do
 	  started=$$SECONDS
