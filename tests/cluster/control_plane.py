@@ -151,7 +151,16 @@ class ControlPlane:
         if self._whole:
             controllers, scheduler = free_ports(2)
             self._launch(CONTROLLER_MANAGER, *self._controller_flags(controllers))
-            self._launch(SCHEDULER, "--kubeconfig", str(self.kubeconfig), "--bind-address", "127.0.0.1", "--secure-port", str(scheduler))
+            self._launch(
+                SCHEDULER,
+                "--kubeconfig",
+                str(self.kubeconfig),
+                "--bind-address",
+                "127.0.0.1",
+                "--secure-port",
+                str(scheduler),
+                "--leader-elect=false",
+            )
             self._wait("controllers", self._default_account_exists)
 
     def _etcd_flags(self, client: str, peer: str) -> tuple[str, ...]:
@@ -191,7 +200,7 @@ class ControlPlane:
         return (
             *("--kubeconfig", str(self.kubeconfig), "--bind-address", "127.0.0.1", "--secure-port", str(port)),
             *("--service-account-private-key-file", f"{keys}/service-account.key", "--root-ca-file", f"{keys}/ca.crt"),
-            "--use-service-account-credentials",
+            *("--use-service-account-credentials", "--leader-elect=false"),  # there is one, and it is to outlive its API server's absence
             *("--cluster-signing-cert-file", f"{keys}/ca.crt", "--cluster-signing-key-file", f"{keys}/ca.key"),
         )
 
