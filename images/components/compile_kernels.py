@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import itertools
 
+from tradingsystem.adapters.polygon.parse import FrameParser
 from tradingsystem.filter.warming import warm_up
 from tradingsystem.ingestion import kernels
 from tradingsystem.process.generated_day import generate
@@ -18,6 +19,7 @@ SYMBOLS, SECONDS, EDGE = 50, 300, 0.006
 warm_up()
 kernels.judge()
 kernels.mark_last_quotes()
+FrameParser(())
 day = generate(7, DATE, SYMBOLS, EDGE)
 for _ in itertools.islice(day.seconds(), SECONDS):
     pass

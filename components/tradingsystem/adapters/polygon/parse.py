@@ -82,6 +82,7 @@ class FrameParser:
         self._event = msgspec.json.Decoder(Event)
         self._pieces = msgspec.json.Decoder(list[msgspec.Raw])
         self._name = msgspec.json.Decoder(Name)
+        self._scan(b"[{}]")  # compiled or loaded now: a first frame must not wait for it, nor everything else on its loop
 
     def parse(self, frame: bytes) -> Parsed:
         """Rows in the frame's order."""
