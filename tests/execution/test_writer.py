@@ -173,7 +173,7 @@ def test_two_executions_never_trade_together() -> None:
     """A second service waits, unready, while the first trades; it takes over after the first was killed, with the first's positions."""
 
     async def main() -> None:
-        async with opened(Venue(speed=20.0)) as venue:
+        async with opened(Venue(speed=4.0)) as venue:
             venue.lease = InProcessLease(life_seconds=6.0)
             venue.quote("AAA", 99.98, 100.0)
             first = Running(venue, place="here")
