@@ -33,6 +33,7 @@ class Ear:
         self.beats: dict[str, tuple[Beat, int]] = {}
         self.entries: dict[str, int] = {}  # client order id -> when its intent was heard
         self.status: TradingStatus | None = None
+        self.status_ns = 0
         self._heard = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
@@ -59,7 +60,7 @@ class Ear:
             self._heard.set()
 
     def _on_status(self, delivery: Delivery) -> None:
-        self.status = decode(delivery.payload, TradingStatus)
+        self.status, self.status_ns = decode(delivery.payload, TradingStatus), time.monotonic_ns()
 
     def wait_for_entry(self, timeout_seconds: float) -> bool:
         """Whether an entry was decided within the time, from now on."""
@@ -74,7 +75,7 @@ class Ear:
             fresh = at_ns > after_ns and now_ns - at_ns < FRESH_SECONDS * 1e9
             if beat is None or not fresh or beat.phase != "ready" or not beat.instance.startswith(f"{pid}-"):
                 return False
-        return self.status is not None and self.status.reconciled
+        return self.status is not None and self.status_ns > after_ns and self.status.reconciled
 
     def close(self) -> None:
         """Stop listening."""

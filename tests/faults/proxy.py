@@ -43,6 +43,8 @@ class FaultProxy:
     _fault: Fault = Fault.NONE
     _trigger: bytes = b""
     _triggered: threading.Event = field(default_factory=threading.Event)
+    _expected: bytes = b""
+    _came: threading.Event = field(default_factory=threading.Event)
     _pairs: set[_Pair] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _listening: threading.Event = field(default_factory=threading.Event)
@@ -115,6 +117,12 @@ class FaultProxy:
         self._now(lambda: setattr(self, "_trigger", request))
         return self._triggered
 
+    def carries(self, request: bytes) -> threading.Event:
+        """The event is set when ``request`` goes through, on a connection that works."""
+        self._came = threading.Event()
+        self._now(lambda: setattr(self, "_expected", request))
+        return self._came
+
     # --- carrying ----------------------------------------------------------------------------------------------------
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,6 +152,9 @@ class FaultProxy:
                     pair.swallowed = True
                     self.lost_bytes += len(piece)
                 else:
+                    if asked and self._expected and self._expected in piece:
+                        self._expected = b""
+                        self._came.set()
                     writer.write(piece)
                     await writer.drain()
         if not self._is_lost(pair, asked=asked):
