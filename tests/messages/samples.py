@@ -24,6 +24,7 @@ from tradingsystem.domain.control import (
     TapeNote,
 )
 from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
+from tradingsystem.domain.outcomes import Agreement, FilterModels, Outcome, Role
 from tradingsystem.domain.seals import Seal
 from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
 from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind, Mark, TradingState
@@ -63,6 +64,24 @@ ORDER = BrokerOrder(
     updated_at_ns=AT_NS + 1,
 )
 
+AGREEMENT = Agreement(
+    model=4,
+    role=Role.SHADOW,
+    since_ns=AT_NS,
+    open_seconds=61,
+    cuts=62,
+    dropped=2,
+    late=1,
+    rows=18_600,
+    rows_not_finite=3,
+    decisions=40,
+    decisions_changed=5,
+    rank_correlation=0.93,
+    difference_mean=-0.004,
+    latency_p50_us=61.5,
+    latency_p99_us=None,
+)
+
 SAMPLES: dict[str, tuple[Any, Any]] = {
     "approved": (Approved(INTENT, "ab12", AT_NS, AT_NS + 5), Approved),
     "beat": (Beat("filter", "7-abc", "0.1.0+abc", 1, "f00d", 3, "ready", AT_NS, {"rows": 1.5}), Beat),
@@ -71,6 +90,12 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "command": (Command(id="c1", kind=CommandKind.CLEAR_LATCH, name="ada", reason="checked", latch_id="l1"), Command),
     "command_answer": (CommandAnswer(id="c1", accepted=False, reason="no such latch"), CommandAnswer),
     "cuts": ([Cut(AT_NS, 1, 64, AT_NS, True, 3, "onnxruntime", CutOutcome.OK, Regime.BULL, 12, 1)], list[Cut]),
+    "filter_models": (
+        FilterModels(
+            serving=3, canary=5, canary_percent=10, shadow=4, refused={"6": "gone"}, agreement=AGREEMENT, outcomes=7, outcomes_open=8
+        ),
+        FilterModels,
+    ),
     "intent": (INTENT, OrderIntent),
     "latch": (
         Latch(id="l1", kind=LatchKind.DAILY_LOSS, state=TradingState.REDUCING, reason="-501", set_by="execution", set_at_ns=AT_NS),
@@ -83,6 +108,10 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "order_update": (
         OrderUpdate(event="partial_fill", at_ns=AT_NS, order=ORDER, execution_id="e1", price=Decimal("123.44"), quantity=5),
         OrderUpdate,
+    ),
+    "outcomes": (
+        [Outcome(model=4, role=Role.CANARY, symbol="BRK.B", at_ns=AT_NS, closed_ns=AT_NS + 5, p=0.61, members=(0.5, 0.6, 0.7), label=1)],
+        list[Outcome],
     ),
     "seal": (Seal(store="a1", first_seq=2, last_seq=3, digest=b"\x01" * 32, marks=b"\x02" * 8), Seal),
     "session_opened": (SessionOpened(DAY, (0.1, 1.0)), TapeNote),

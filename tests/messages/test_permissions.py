@@ -23,6 +23,7 @@ ONLY_SPEAKERS = {
     SUBJECTS.tape: "ingestion",
     SUBJECTS.frames: "ingestion",
     SUBJECTS.marks: "filter",
+    SUBJECTS.outcomes: "filter",
     SUBJECTS.journal_cut: "filter",
     SUBJECTS.journal_signal: "filter",
     SUBJECTS.held: "execution",
@@ -46,6 +47,12 @@ def speakers(subject: str) -> list[str]:
 def test_each_decision_has_one_speaker(subject: str, speaker: str) -> None:
     """Whoever else could say this could trade, halt or promote in another's name."""
     assert speakers(subject) == [speaker]
+
+
+def test_outcomes_are_heard_by_who_promotes() -> None:
+    """Closed predictions are the evidence of a rollback: models hears them, and nobody who trades does."""
+    heard = [row.user for row in permissions("testing") if any(matches(pattern, SUBJECTS.outcomes) for pattern in row.subscribe)]
+    assert heard == ["models"]
 
 
 @pytest.mark.parametrize("service", SERVICES)

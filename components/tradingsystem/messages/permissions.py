@@ -28,7 +28,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
     subject = Subjects(system)
     speaks: dict[str, tuple[str, ...]] = {
         "ingestion": (subject.tape, subject.frames),
-        "filter": (subject.marks, subject.candidates, subject.journal_cut, subject.journal_signal),
+        "filter": (subject.marks, subject.outcomes, subject.candidates, subject.journal_cut, subject.journal_signal),
         "execution": (
             subject.held,
             subject.journal_inbox,
@@ -58,6 +58,8 @@ def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
     subscribe = (subject.tape, subject.clock, subject.marks, *heard, subject.echo(name), inbox)
     if name == "recorder":
         subscribe = (*subscribe, subject.frames)
+    if name == "models":
+        subscribe = (*subscribe, subject.outcomes)
     return Permissions(user=name, publish=publish, subscribe=subscribe)
 
 

@@ -36,6 +36,11 @@ class Subjects:
         return f"mark.{self.system}"
 
     @property
+    def outcomes(self) -> str:
+        """Lists of ``Outcome``, by the filter, for models: what became of predictions."""
+        return f"outcome.{self.system}"
+
+    @property
     def candidates(self) -> str:
         """Symbols that deserve quotes and trades, by the filter, for ingestion's tiers."""
         return f"want.{self.system}.filter"
