@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradingsystem.learning.labels import LabelRule, label
+from tradingsystem.ensemble.labels import LabelRule
+from tradingsystem.learning.labels import label
 
 RULE = LabelRule(target_basis_points=50, stop_basis_points=50, horizon_seconds=5, fee_basis_points=0.0)
 

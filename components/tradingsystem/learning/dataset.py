@@ -12,10 +12,9 @@ import numpy as np
 from tradingsystem.domain.features import FEATURE_COUNT
 from tradingsystem.domain.rows import F32, I32
 from tradingsystem.domain.time import NS_PER_SECOND
+from tradingsystem.ensemble.labels import SAMPLE_SECONDS, LabelRule
 from tradingsystem.learning.fit import Rows50
-from tradingsystem.learning.labels import LabelRule, label
-
-SAMPLE_SECONDS = 20
+from tradingsystem.learning.labels import label
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-_SOURCES = ("domain", "market", "features", "ensemble", "filter", "adapters/polygon")
+_SOURCES = ("domain", "market", "features", "ensemble", "filter", "learning", "adapters/polygon")
 
 
 def _folder() -> str:

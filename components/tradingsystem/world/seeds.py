@@ -20,10 +20,10 @@ import numpy as np
 
 from tradingsystem.domain.rows import F32
 from tradingsystem.domain.signals import CutOutcome
+from tradingsystem.ensemble.labels import LabelRule
 from tradingsystem.filter import step as filter_step
 from tradingsystem.filter.deciding import Decider
 from tradingsystem.learning.dataset import DayCollector
-from tradingsystem.learning.labels import LabelRule
 from tradingsystem.market import columns as c
 from tradingsystem.messages.batch import Batch
 from tradingsystem.process import generated_day
