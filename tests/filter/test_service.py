@@ -10,7 +10,7 @@ from tests.filter.days import Formula, TapeMaker, serving, spec_of
 from tests.promises.waiting import until
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal, InProcessTape
-from tradingsystem.domain.control import ModelSwitched
+from tradingsystem.domain.control import ModelsAssigned
 from tradingsystem.domain.signals import Cut, CutOutcome, Signal
 from tradingsystem.domain.trading import Mark
 from tradingsystem.filter.deciding import Decider, Serving
@@ -220,9 +220,9 @@ def test_the_tape_names_the_model() -> None:
         tape = TapeMaker(COUNT)
         batches = [
             *tape.day(5, LIFTED),
-            tape.batch(notes=(ModelSwitched(2),)),
+            tape.batch(notes=(ModelsAssigned(2),)),
             *tape.day(5, LIFTED),
-            tape.batch(notes=(ModelSwitched(99),)),
+            tape.batch(notes=(ModelsAssigned(99),)),
         ]
         await house.run(house.service(), [*batches, *tape.day(5, LIFTED)], burst=1)
         assert house.loaded == [2]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.filter.days import OPEN_NS, Formula, TapeMaker, manifest, serving, spec_of
 from tests.market.histories import row
-from tradingsystem.domain.control import ModelSwitched, SourceState, SpecSwitched
+from tradingsystem.domain.control import ModelsAssigned, SourceState, SpecSwitched
 from tradingsystem.domain.rows import F64, RowKind
 from tradingsystem.domain.signals import CutOutcome, Regime
 from tradingsystem.domain.time import NS_PER_SECOND
@@ -171,7 +171,7 @@ def test_no_candidates_outside_the_session() -> None:
 def test_notes_take_effect_in_order() -> None:
     """Model, settings and source health travel on the tape; with every price source down nothing is opened."""
     state, tape = warm_state()
-    step(state, [tape.batch(notes=(ModelSwitched(7), SpecSwitched(3, b"{}"), SourceState("polygon", healthy=False, reason="stale")))])
+    step(state, [tape.batch(notes=(ModelsAssigned(7), SpecSwitched(3, b"{}"), SourceState("polygon", healthy=False, reason="stale")))])
     assert (state.model, state.generation) == (7, 3)
     assert not may_enter(state), "flow alone is no price"
     step(state, [tape.batch(notes=(SourceState("polygon", healthy=True, reason=""),))])

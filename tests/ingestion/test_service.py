@@ -17,7 +17,7 @@ from tradingsystem.adapters.memory_cache import MemoryCache
 from tradingsystem.adapters.polygon.client import PolygonSettings, PolygonSource
 from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
-from tradingsystem.domain.control import ModelSwitched, SessionOpened, SourceState, SpecApplied, SpecSwitched, SymbolFact, SymbolTable
+from tradingsystem.domain.control import ModelsAssigned, SessionOpened, SourceState, SpecApplied, SpecSwitched, SymbolFact, SymbolTable
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.rows import RowFlag, RowKind, Rows, empty
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
@@ -307,10 +307,10 @@ def test_switches_ride_on_the_tape() -> None:
         await journal.append(SUBJECT.journal_spec, encode(SpecApplied(generation=3, spec=b"{}")))
         async with serving([], POLYGON, clock=before_open(), journal=journal) as bench:
             await bench.until(lambda: bool(bench.notes(SpecSwitched)))
-            await journal.append(SUBJECT.journal_model, encode(ModelSwitched(version=12)))
+            await journal.append(SUBJECT.journal_model, encode(ModelsAssigned(serving=12)))
             await journal.append(SUBJECT.journal_model, b"\xc1 not a note")
-            await bench.until(lambda: bool(bench.notes(ModelSwitched)))
+            await bench.until(lambda: bool(bench.notes(ModelsAssigned)))
         assert bench.notes(SpecSwitched) == [SpecSwitched(generation=3, spec=b"{}")]
-        assert bench.notes(ModelSwitched) == [ModelSwitched(version=12)]
+        assert bench.notes(ModelsAssigned) == [ModelsAssigned(serving=12)]
 
     asyncio.run(scenario())

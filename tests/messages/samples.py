@@ -13,8 +13,8 @@ from tradingsystem.domain.control import (
     Command,
     CommandAnswer,
     CommandKind,
+    ModelsAssigned,
     ModelsState,
-    ModelSwitched,
     SessionOpened,
     SourceState,
     SpecApplied,
@@ -104,7 +104,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "latch_cleared": (LatchCleared(id="l1", name="ada", reason="checked", cleared_at_ns=AT_NS), LatchCleared),
     "marks": ([Mark("BRK.B", AT_NS, 123.44, 123.46, 123.45, 110.0, None, True)], list[Mark]),
     "models_state": (ModelsState(serving=3, pinned=4, generation=7, refused={"4": "its signature does not match"}), ModelsState),
-    "model_switched": (ModelSwitched(4), TapeNote),
+    "models_assigned": (ModelsAssigned(4, canary=5, canary_percent=10, shadow=6), TapeNote),
     "order_update": (
         OrderUpdate(event="partial_fill", at_ns=AT_NS, order=ORDER, execution_id="e1", price=Decimal("123.44"), quantity=5),
         OrderUpdate,

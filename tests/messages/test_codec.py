@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.messages.samples import AT_NS, SAMPLES
-from tradingsystem.domain.control import ClockTick, ModelSwitched, SourceState, TapeNote
+from tradingsystem.domain.control import ClockTick, ModelsAssigned, SourceState, TapeNote
 from tradingsystem.domain.orders import OrderIntent
 from tradingsystem.domain.rows import COLUMNS, Rows, empty
 from tradingsystem.messages.batch import ROWS_MAX, Batch, decode_batch, encode_batch
@@ -31,7 +31,7 @@ def golden_batch() -> Batch:
     rows = empty(3)
     for place, (_, column) in enumerate(rows.columns()):
         column[:] = np.arange(3) + place
-    return Batch(epoch=AT_NS, seq=7, sealed_at_ns=AT_NS + 1, gap=True, notes=(ModelSwitched(4),), rows=rows)
+    return Batch(epoch=AT_NS, seq=7, sealed_at_ns=AT_NS + 1, gap=True, notes=(ModelsAssigned(4),), rows=rows)
 
 
 def present() -> dict[str, Any]:
@@ -90,7 +90,7 @@ def batches(draw: st.DrawFn) -> Batch:
         dtype = np.dtype(kind)
         raw = chance.bytes(count * dtype.itemsize)
         columns[name] = np.frombuffer(raw, dtype).copy()
-    notes = draw(st.sampled_from([(), (SourceState("polygon", True, ""),), (ModelSwitched(1), ModelSwitched(2))]))
+    notes = draw(st.sampled_from([(), (SourceState("polygon", True, ""),), (ModelsAssigned(1), ModelsAssigned(2))]))
     signed = st.integers(-(2**63), 2**63 - 1)
     return Batch(draw(signed), draw(signed), draw(signed), draw(st.booleans()), notes, Rows(**columns))
 

@@ -14,7 +14,7 @@ from tests.promises.waiting import until
 from tests.spec.documents import system
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal
-from tradingsystem.domain.control import ModelsState, ModelSwitched, SpecApplied
+from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import decode, encode
 from tradingsystem.messages.subjects import Subjects
@@ -54,7 +54,7 @@ class Life:
         return self.states[-1]
 
     async def switches(self) -> list[int]:
-        return [decode(entry.payload, ModelSwitched).version async for entry in self.journal.read(SUBJECTS.journal_model)]
+        return [decode(entry.payload, ModelsAssigned).serving async for entry in self.journal.read(SUBJECTS.journal_model)]
 
 
 @contextlib.asynccontextmanager

@@ -36,10 +36,14 @@ class SessionOpened(msgspec.Struct, frozen=True, tag=True):
     volume_profile: tuple[float, ...]
 
 
-class ModelSwitched(msgspec.Struct, frozen=True, tag=True):
-    """From this batch on the bundle of that version decides."""
+class ModelsAssigned(msgspec.Struct, frozen=True, tag=True):
+    """From this batch on these versions have these roles: ``serving`` decides, but for ``canary_percent`` of the symbols ``canary`` does, and ``shadow``
+    is scored unheard. 0: nobody has the role."""
 
-    version: int
+    serving: int
+    canary: int = 0
+    canary_percent: int = 0
+    shadow: int = 0
 
 
 class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +71,7 @@ class SourceState(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-TapeNote = SymbolTable | SessionOpened | ModelSwitched | SpecSwitched | SourceState
+TapeNote = SymbolTable | SessionOpened | ModelsAssigned | SpecSwitched | SourceState
 
 
 class ClockTick(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradingsystem.domain.control import ModelSwitched, SessionOpened, SourceState, SpecSwitched, SymbolTable, TapeNote
+from tradingsystem.domain.control import ModelsAssigned, SessionOpened, SourceState, SpecSwitched, SymbolTable, TapeNote
 from tradingsystem.domain.rows import F32, I32, I64, U8
 from tradingsystem.domain.signals import Regime
 from tradingsystem.domain.time import NS_PER_SECOND
@@ -129,8 +129,8 @@ def _note(state: FilterState, note: TapeNote) -> None:
         state.ratios[:] = np.nan
     elif isinstance(note, SessionOpened):
         market_state.open_session(state.market, note)
-    elif isinstance(note, ModelSwitched):
-        state.model = note.version
+    elif isinstance(note, ModelsAssigned):
+        state.model = note.serving
     elif isinstance(note, SpecSwitched):
         state.generation = note.generation
     elif isinstance(note, SourceState):

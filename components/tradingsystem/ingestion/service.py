@@ -15,7 +15,7 @@ import structlog
 
 from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
-from tradingsystem.domain.control import ModelSwitched, SessionOpened, SpecApplied, SpecSwitched, SymbolFact, SymbolTable, TapeNote
+from tradingsystem.domain.control import ModelsAssigned, SessionOpened, SpecApplied, SpecSwitched, SymbolFact, SymbolTable, TapeNote
 from tradingsystem.domain.errors import NotAuthorized, TradingSystemError, TryAgain
 from tradingsystem.domain.frames import Frame
 from tradingsystem.domain.rows import Rows
@@ -211,7 +211,7 @@ class IngestionService:
                 applied: SpecApplied = decode(entry.payload, SpecApplied)
                 note = SpecSwitched(generation=applied.generation, spec=applied.spec)
             else:
-                note = decode(entry.payload, ModelSwitched)
+                note = decode(entry.payload, ModelsAssigned)
         except Malformed as error:
             log.error("switch_unreadable", subject=entry.subject, seq=entry.seq, reason=str(error))
             metrics.bus_malformed.labels(kind="journal").inc()

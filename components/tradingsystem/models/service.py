@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from tradingsystem.domain.control import ModelsState, ModelSwitched, SpecApplied
+from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied
 from tradingsystem.interfaces import Bus, Clock, Entry, Journal
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
@@ -124,7 +124,7 @@ class ModelsService:
         for version, reason in choice.refused.items():
             log.error("bundle_refused", version=version, reason=reason)
         if serving != self._state.serving:
-            await self._journal.append(self._subjects.journal_model, encode(ModelSwitched(version=serving)))
+            await self._journal.append(self._subjects.journal_model, encode(ModelsAssigned(serving=serving)))
             metrics.model_version.labels(role="serving").set(serving)
             log.info("model_serves", version=serving, pinned=pinned)
         told = {str(version): reason for version, reason in choice.refused.items()}
