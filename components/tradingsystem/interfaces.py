@@ -229,6 +229,27 @@ class Inference(Protocol):
         """Scores of features F32[n, 50]. Raises ``TryAgain`` on a passed deadline."""
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one loaded version answered to its own golden vectors. ``worst_difference``: largest absolute difference from what was signed, over members
+    and blend; ``latency_us``: median of repeated inferences of the golden rows as the caller sees them, machine time, after a warm-up."""
+
+    worst_difference: float
+    latency_us: float
+
+
+class ModelServer(Protocol):
+    """Where versions are loaded before one of them is asked for. Which one is asked is never decided here: rollback moves a pointer."""
+
+    async def load(self, versions: tuple[int, ...]) -> None:
+        """Afterwards exactly these versions are loaded; one that is loaded already is not touched. Raises ``ModelRefused`` for the first that cannot
+        be loaded: then what was loaded before is loaded still. Raises ``TryAgain`` while the server cannot be reached."""
+
+    async def probe(self, version: int) -> Probe:
+        """Run the version's golden vectors through the server. Raises ``ModelRefused`` with ``NOT_FINITE`` for an answer that is no probability, with
+        ``NOT_LOADED`` when it is not loaded; ``TryAgain`` while the server cannot be reached."""
+
+
 class Cache(Protocol):
     """Values that may vanish."""
 

@@ -9,6 +9,7 @@ SIGNATURE_NAME = "manifest.sig"
 INT8_NAME = "fused.int8.onnx"
 FLOAT_NAME = "fused.float.onnx"
 GOLDEN_NAME = "golden.npz"
+EVIDENCE_NAME = "evidence.json"
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     member_log_loss: tuple[float, ...]
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The whole of a bundle but its bytes."""
 
     version: int
@@ -68,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quantisation: Quantisation
     valid_until: str  # date after which it opens nothing; empty for simulated bundles, which never open outside simulation
     files: dict[str, str]  # name -> sha256
+    identity: str = ""  # the job that made it: recipe and window. The same job run twice publishes one version
 
     @property
     def simulated(self) -> bool:

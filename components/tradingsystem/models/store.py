@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradingsystem.bundles.bundle import Bundle, InvalidBundle, read_bundle
+from tradingsystem.bundles.publishing import version_numbers
 
 
 class NoBundle(ValueError):
@@ -20,16 +21,11 @@ class Choice:
     refused: dict[int, str]
 
 
-def versions(directory: Path) -> list[int]:
-    """The version numbers present, lowest first."""
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()) if directory.is_dir() else []
-
-
 def choose(directory: Path, public_key: bytes, feature_schema: str, pinned: int | None, *, simulated_only: bool = False) -> Choice:
     """The pinned version, else the highest that verifies and fits the features. A pinned one that cannot serve is refused like any other, and the
     highest of the rest serves. ``simulated_only``: the key is known to everybody and vouches for nothing that may trade outside Simulation. Raises
     ``NoBundle``."""
-    present = versions(directory)
+    present = version_numbers(directory)
     order = sorted(present, reverse=True)
     if pinned is not None:
         order = [pinned, *(version for version in order if version != pinned)]
