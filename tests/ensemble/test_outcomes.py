@@ -104,19 +104,16 @@ def test_another_table_moves_what_is_open() -> None:
     assert (held.dropped, len(held)) == (1, 3)
 
 
-def test_sessions_and_versions_that_are_over_are_dropped() -> None:
-    """Another session, or a version nobody asks about any more: counted, never told."""
+def test_what_another_session_left_open_is_dropped() -> None:
+    """Counted, never told: nobody saw its end."""
     price = np.full(SYMBOLS, 100.0, np.float32)
     held = OpenPredictions()
     held.begin(1)
     predict(held, 1, 0, price)
-    predict(held, 2, 0, price)
-    held.forget([2])
-    assert (held.dropped, len(held)) == (SYMBOLS, SYMBOLS)
     held.begin(1)
     assert len(held) == SYMBOLS
     held.begin(2)
-    assert (held.dropped, len(held)) == (2 * SYMBOLS, 0)
+    assert (held.dropped, len(held)) == (SYMBOLS, 0)
 
 
 def test_memory_is_bounded() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import msgspec
 import numpy as np
 
@@ -72,13 +74,16 @@ def manifest(version: int = 1) -> Manifest:
 
 
 class Formula:
-    """A model: all members say the same, more the higher a symbol stands against its previous close. ``late`` makes its next answers too late."""
+    """A model: all members say the same, more the higher a symbol stands against its previous close. ``late`` makes its next answers too late, ``slope``
+    says how much more, ``error`` is raised instead of an answer."""
 
     runtime = "formula"
 
-    def __init__(self, version: int = 1, late: int = 0) -> None:
+    def __init__(self, version: int = 1, late: int = 0, slope: float = 10.0, error: Exception | None = None) -> None:
         self.version = version
         self.late = late
+        self.slope = slope
+        self.error = error
         self.asked = 0
 
     async def infer(self, features: F32) -> Scores:
@@ -89,7 +94,9 @@ class Formula:
         if self.late:
             self.late -= 1
             raise TryAgain("the deadline has passed")
-        chance = np.clip(0.5 + 10 * features[:, 8], 0.01, 0.95).astype(np.float32)
+        if self.error is not None:
+            raise self.error
+        chance = np.clip(0.5 + self.slope * features[:, 8], 0.01, 0.95).astype(np.float32)
         return Scores(members=np.repeat(chance[:, None], 3, axis=1), blend=chance)
 
 
@@ -111,6 +118,11 @@ class TapeMaker:
         self.now_ns = start_ns
         self.epoch = epoch
         self.seq = 0
+
+    @property
+    def session_day(self) -> datetime.date:
+        """The date of its session."""
+        return opened().session.day
 
     def batch(self, *parts: Rows, seconds: float = 0.25, gap: bool = False, notes: tuple[TapeNote, ...] = ()) -> Batch:
         self.now_ns += int(seconds * NS_PER_SECOND)

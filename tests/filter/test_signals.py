@@ -86,10 +86,10 @@ def test_late_cuts_have_no_signals_and_leave_the_window_alone() -> None:
     """A late answer changes nothing that a later confidence is ranked against."""
     desk = Desk()
     decider = Decider(desk.state.spec, serving())
-    before = decider.window.snapshot()
+    before = decider.windows[1].snapshot()
     cut, signals = decider.decide(desk.state, desk.swept(), None, CutOutcome.LATE)
     assert (cut.signals, signals) == (0, [])
-    np.testing.assert_array_equal(before["ring"], decider.window.snapshot()["ring"])
+    np.testing.assert_array_equal(before["ring"], decider.windows[1].snapshot()["ring"])
 
 
 def probe_day(seed_batches: int) -> list[Signal]:

@@ -172,7 +172,7 @@ def test_notes_take_effect_in_order() -> None:
     """Model, settings and source health travel on the tape; with every price source down nothing is opened."""
     state, tape = warm_state()
     step(state, [tape.batch(notes=(ModelsAssigned(7), SpecSwitched(3, b"{}"), SourceState("polygon", healthy=False, reason="stale")))])
-    assert (state.model, state.generation) == (7, 3)
+    assert (state.assigned.serving, state.generation) == (7, 3)
     assert not may_enter(state), "flow alone is no price"
     step(state, [tape.batch(notes=(SourceState("polygon", healthy=True, reason=""),))])
     assert may_enter(state)

@@ -89,10 +89,19 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "clock_tick": (ClockTick(AT_NS, 60.0, running=True, finished=False), ClockTick),
     "command": (Command(id="c1", kind=CommandKind.CLEAR_LATCH, name="ada", reason="checked", latch_id="l1"), Command),
     "command_answer": (CommandAnswer(id="c1", accepted=False, reason="no such latch"), CommandAnswer),
-    "cuts": ([Cut(AT_NS, 1, 64, AT_NS, True, 3, "onnxruntime", CutOutcome.OK, Regime.BULL, 12, 1)], list[Cut]),
+    "cuts": ([Cut(AT_NS, 1, 64, AT_NS, True, 3, "onnxruntime", CutOutcome.OK, Regime.BULL, 12, 1, 4, 10, CutOutcome.LATE)], list[Cut]),
     "filter_models": (
         FilterModels(
-            serving=3, canary=5, canary_percent=10, shadow=4, refused={"6": "gone"}, agreement=AGREEMENT, outcomes=7, outcomes_open=8
+            serving=3,
+            canary=5,
+            canary_percent=10,
+            shadow=4,
+            refused={"6": "gone"},
+            expired=(3,),
+            agreements=(AGREEMENT,),
+            outcomes=7,
+            outcomes_open=8,
+            outcomes_dropped=9,
         ),
         FilterModels,
     ),

@@ -12,7 +12,7 @@ import msgspec
 
 
 class Role(enum.Enum):
-    """In which role a version scored a row. Canary: it decided for that symbol. Shadow: it was not heard."""
+    """The role that a version had when it scored a row. A canary scores every row and decides for its part of the symbols; a shadow is not heard."""
 
     SERVING = "Serving"
     CANARY = "Canary"
@@ -43,7 +43,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     open_seconds: int  # seconds of open market in which it answered
     cuts: int  # cuts that it scored
     dropped: int  # cuts that it was not asked about, because the serving path needed the time
-    late: int  # cuts whose answer missed the deadline
+    late: int  # cuts whose answer missed the deadline or failed
     rows: int  # rows scored by both
     rows_not_finite: int  # of its rows, those whose scores are no probabilities
     decisions: int  # rows on which at least one of the two would have signalled, cooldown aside
@@ -62,6 +62,8 @@ class FilterModels(msgspec.Struct, frozen=True, kw_only=True):
     canary_percent: int
     shadow: int  # 0: none
     refused: dict[str, str]  # version -> why it could not be loaded
-    agreement: Agreement | None  # of the challenger, None while there is none
+    expired: tuple[int, ...]  # of these, the versions whose ``valid_until`` has passed: they open nothing
+    agreements: tuple[Agreement, ...]  # of the canary and of the shadow, where there is one
     outcomes: int  # closed predictions published since the start
     outcomes_open: int
+    outcomes_dropped: int  # predictions that could not be followed to their end, or were never answered

@@ -39,6 +39,9 @@ class Cut(msgspec.Struct, frozen=True):
     regime: Regime
     candidates: int
     signals: int
+    canary: int = 0  # version that decided for a part of the symbols, 0: none
+    canary_percent: int = 0
+    canary_outcome: CutOutcome = CutOutcome.NONE  # how its inference ended; late costs its part of the symbols only
 
 
 class Signal(msgspec.Struct, frozen=True):

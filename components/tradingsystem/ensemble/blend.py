@@ -26,6 +26,10 @@ class Assessed:
     confidence: F64
     usable: npt.NDArray[np.bool_]
 
+    def only(self, rows: npt.NDArray[np.bool_]) -> Assessed:
+        """The same where ``rows`` says so; all others may not be used and have no confidence."""
+        return Assessed(p=self.p, p_low=self.p_low, confidence=np.where(rows, self.confidence, np.nan), usable=self.usable & rows)
+
 
 def assess(members: F32, blend: F32, window: ConfidenceWindow, calibration: Calibration) -> Assessed:
     """Judge members F32[n, m] and blend F32[n]. Unusable rows enter no window."""

@@ -8,7 +8,6 @@ unseen) is dropped and counted, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +25,7 @@ _OPEN = -1  # as label
 _ENTRIES = np.dtype(
     [
         ("model", np.int32),
+        ("role", np.int8),  # the caller's own number
         ("symbol", np.int32),  # position in the table
         ("second", np.int32),  # of the session, when it was predicted
         ("last", np.int32),  # second at which it is closed at the latest
@@ -39,10 +39,11 @@ _ENTRIES = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Predictions that were closed at one sweep, by position: version, symbol in the table, second of the session at which they were made, p, the
-    members' probabilities F32[n, m] and the label 0 or 1."""
+    """Predictions that were closed at one sweep, by position: version, its role then, symbol in the table, second of the session at which they were made,
+    p, the members' probabilities F32[n, m] (NaN beyond the members there are) and the label 0 or 1."""
 
     model: I32
+    role: I8
     symbol: I32
     second: I32
     p: F32
@@ -117,13 +118,13 @@ class OpenPredictions:
 
     def _taken(self, at: I64) -> Closed:
         a = self._columns
-        return Closed(a["model"][at], a["symbol"][at], a["second"][at], a["p"][at], self._members[at], a["label"][at])
+        return Closed(a["model"][at], a["role"][at], a["symbol"][at], a["second"][at], a["p"][at], self._members[at], a["label"][at])
 
     # --- predictions -------------------------------------------------------------------------------------------------
 
-    def expect(self, model: int, rows: I32, ask: F32, second: int, close_second: int, rule: LabelRule) -> None:
+    def expect(self, model: int, rows: I32, ask: F32, second: int, close_second: int, rule: LabelRule, *, role: int = 0) -> None:
         """A version will say what it thinks of the symbols at ``rows`` at that second, where a buyer would pay ``ask`` F32[n]. ``close_second`` is the
-        session's last. Rows without an ask are left out, as training leaves them out; so is what does not fit any more, counted."""
+        session's last, seconds never go back. Rows without an ask are left out, as training leaves them out; so is what does not fit any more, counted."""
         up, down = np.empty((2, len(rows)))
         _barriers(np.ascontiguousarray(ask), rule.target_basis_points, rule.stop_basis_points, rule.fee_basis_points, up, down)
         kept = np.flatnonzero(~np.isnan(up))
@@ -135,6 +136,7 @@ class OpenPredictions:
         self._grow(end)
         a = self._columns
         a["model"][first:end] = model
+        a["role"][first:end] = role
         a["symbol"][first:end] = rows[kept]
         a["second"][first:end] = second
         a["last"][first:end] = min(second + rule.horizon_seconds, close_second)
@@ -157,14 +159,6 @@ class OpenPredictions:
         width = min(members.shape[1], self._members.shape[1])
         self._members[at, :width] = members[place, :width]
         self._members[at, width:] = np.nan
-
-    def forget(self, keep: Sequence[int]) -> None:
-        """Only these versions are followed any more; predictions of others are dropped."""
-        a = self._columns
-        kept = np.flatnonzero(np.isin(a["model"][: self._count], keep))
-        self.dropped += len(self) - int((a["label"][kept] < 0).sum())
-        if len(kept) < self._count:
-            self._keep(kept[a["label"][kept] < 0])
 
     def rename(self, positions: I32) -> None:
         """Another symbol table: ``positions`` gives for each old position the new one, -1 for a symbol that is gone."""

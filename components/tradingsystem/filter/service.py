@@ -13,18 +13,23 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from tradingsystem.domain.control import ModelsAssigned
 from tradingsystem.domain.errors import TryAgain
+from tradingsystem.domain.outcomes import FilterModels, Outcome
 from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
 from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_MINUTE, NS_PER_SECOND
 from tradingsystem.filter import step as stepping
-from tradingsystem.filter.deciding import Decider, Serving
+from tradingsystem.filter.asking import Asking
+from tradingsystem.filter.deciding import Answer, Decider, Serving, expired
 from tradingsystem.filter.inbox import Inbox
 from tradingsystem.filter.marks import marks_of, rows_to_mark
+from tradingsystem.filter.roster import Roster
 from tradingsystem.filter.storing import Chain, recall
 from tradingsystem.filter.tradability import Stage
+from tradingsystem.filter.trials import Trials
 from tradingsystem.filter.wanted import Wanted
 from tradingsystem.filter.warming import warm_up
-from tradingsystem.interfaces import Bus, Clock, Delivery, Journal, Scores, Tape
+from tradingsystem.interfaces import Bus, Clock, Delivery, Journal, Tape
 from tradingsystem.market.snapshot import Unreadable
 from tradingsystem.messages.batch import Batch
 from tradingsystem.messages.codec import Malformed, decode, encode
@@ -35,10 +40,12 @@ from tradingsystem.telemetry import metrics
 log = structlog.get_logger()
 
 PENDING_MAX = 1 << 16
+ANSWERED = (CutOutcome.OK, CutOutcome.FALLBACK)
 CUTS_PER_ENTRY = 64
 CUTS_LAG_NS = 20 * NS_PER_MILLISECOND  # machine time a recorded cut may wait for others to be written with
 MARKS_INTERVAL_NS = 50 * NS_PER_MILLISECOND  # machine time
 WANT_INTERVAL_NS = NS_PER_SECOND  # machine time
+SAY_INTERVAL_NS = NS_PER_SECOND  # machine time
 SNAPSHOT_INTERVAL_NS = 2 * NS_PER_SECOND  # machine time, since a fast simulation's minutes are short
 
 
@@ -66,10 +73,13 @@ class FilterService:
         self._bus = bus
         self._journal = journal
         self._tape = tape
-        self._load = load
         self._chain = Chain(folder) if folder is not None else None
         self.state = stepping.create(spec)
         self.decider = Decider(spec, serving)
+        self.trials = Trials(max(len(serving.manifest.members), len(spec.ensemble.members)))
+        self._asking = Asking(clock, self.decider, self.trials)
+        self._roster = Roster(load, serving)
+        self._assigned = self.state.assigned
         self._inbox = Inbox()
         self._wake = asyncio.Event()
         self._wanted = Wanted()
@@ -77,15 +87,13 @@ class FilterService:
         self._held: frozenset[str] = frozenset()
         self._cuts: list[Cut] = []
         self._oldest_cut_ns = 0
-        self._marked_ns = self._wanted_ns = self._stored_ns = 0
+        self._marked_ns = self._wanted_ns = self._stored_ns = self._said_ns = 0
         self._stored_minute = 0
         self._journal_seq = 0
         self._storing: asyncio.Task[None] | None = None
         self._signals = 0
-        self._late = 0
         self._sweep_us = 0.0
         self._bytes_told = (0, 0)
-        self._refused_models: set[int] = set()
         self.progress_ns = 0
 
     def detail(self) -> dict[str, float]:
@@ -97,10 +105,13 @@ class FilterService:
             "candidates": float(state.statistics.last_full[Stage.PASSED]),
             "wanted": float(len(self._published_wanted)),
             "signals": float(self._signals),
-            "late": float(self._late),
+            "late": float(self._asking.late),
             "gaps": float(state.gaps),
             "warm": float(stepping.may_enter(state)),
-            "model": float(self.decider.serving.manifest.version),
+            "model": float(self.decider.serving.version),
+            "canary": float(self.decider.roles[1]),
+            "shadow": float(self.trials.shadow.version if self.trials.shadow is not None else 0),
+            "outcomes_open": float(len(self.trials.held)),
             "generation": float(state.generation),
             "queued": float(len(self._inbox)),
             "sweep_us": self._sweep_us,
@@ -129,6 +140,7 @@ class FilterService:
             await asyncio.wait([stopping])
             for subscription in heard:
                 await subscription.close()
+            await self._asking.settle()
             if self._storing is not None:
                 await self._storing
             await self._write_cuts()
@@ -188,47 +200,50 @@ class FilterService:
         if swept.full:
             self._sweep_us = (self._clock.monotonic() - started_ns) / 1e3
             metrics.sweep_time.observe(self._sweep_us / 1e6)
-        self._switch_model()
-        scores, outcome = await self._ask(swept)
-        cut, signals = self.decider.decide(self.state, swept, scores, outcome)
+        self._assign(self.state.assigned)
+        answer, canary = await self._asking.all(swept)
+        cut, signals = self.decider.decide(self.state, swept, answer.scores, answer.outcome, canary)
         await self._record(cut, signals)
         self.progress_ns = swept.sealed_at_ns
         metrics.cut_time.observe((self._clock.monotonic() - started_ns) / 1e9)
         self._publish_marks(swept)
+        self._publish_outcomes(self._followed_up(swept))
+        self._asking.shadow(self.state.market, swept, len(self._inbox))
         if swept.full:
+            self._publish_models()
             self._count(swept)
             self._publish_wanted()
             await self._store()
 
-    async def _ask(self, swept: stepping.Swept) -> tuple[Scores | None, CutOutcome]:
-        if not self.decider.asks_model(swept):
-            return None, CutOutcome.NONE
-        inference = self.decider.serving.inference
-        started_ns = self._clock.monotonic()
-        try:
-            scores = await inference.infer(swept.features.values)
-        except TryAgain as error:
-            self._late += 1
-            metrics.inference_outcomes.labels(runtime=inference.runtime, outcome="late").inc()
-            log.warning("inference_late", rows=len(swept.features.rows), reason=str(error))
-            return None, CutOutcome.LATE
-        metrics.inference_time.labels(runtime=inference.runtime).observe((self._clock.monotonic() - started_ns) / 1e9)
-        metrics.inference_rows.labels(runtime=inference.runtime).observe(len(swept.features.rows))
-        metrics.inference_outcomes.labels(runtime=inference.runtime, outcome="ok").inc()
-        return scores, CutOutcome.OK
+    def _assign(self, wanted: ModelsAssigned) -> None:
+        """Whom the tape names decides from this cut on; while a version cannot be loaded, the one before goes on."""
+        if wanted is self._assigned or wanted == self._assigned:
+            return
+        self._assigned = wanted
+        serving = self._bundle(wanted.serving) or self.decider.serving
+        canary, shadow = self._bundle(wanted.canary), self._bundle(wanted.shadow)
+        if canary is not None and canary.version == serving.version:
+            canary = None
+        percent = wanted.canary_percent if canary is not None else 0
+        if (serving.version, canary.version if canary is not None else 0, percent) != self.decider.roles:
+            self.decider.assign(serving, canary, percent)
+        self.trials.assign(self.decider, shadow, self.state.market.now_ns)
+        log.info("models_assigned", serving=serving.version, canary=wanted.canary, percent=percent, shadow=wanted.shadow)
 
-    def _switch_model(self) -> None:
-        """The version that the tape names decides from this cut on; while it cannot be loaded, the previous one goes on."""
-        version = self.state.model
-        if version in (0, self.decider.serving.manifest.version) or version in self._refused_models:
-            return
-        try:
-            self.decider.switch(self._load(version))
-        except (ValueError, OSError) as error:
-            self._refused_models.add(version)
-            log.error("model_refused", version=version, serving=self.decider.serving.manifest.version, reason=str(error))
-            return
-        log.info("model_switched", version=version)
+    def _bundle(self, version: int) -> Serving | None:
+        known = version in self._roster.refused
+        found = self._roster.bundle(version)
+        if version and found is None and not known:
+            log.error("model_refused", version=version, serving=self.decider.serving.version, reason=self._roster.refused[version])
+        return found
+
+    # --- beside the decisions ----------------------------------------------------------------------------------------
+
+    def _followed_up(self, swept: stepping.Swept) -> list[Outcome]:
+        """Predictions that this cut closes; those it makes are noted."""
+        closed = self.trials.swept(self.state.market, swept)
+        self.trials.judged(self.state.market, swept, self.decider)
+        return closed
 
     # --- journal -----------------------------------------------------------------------------------------------------
 
@@ -281,6 +296,36 @@ class FilterService:
         if marks:
             self._bus.publish(self._subjects.marks, encode(marks))
 
+    def _publish_outcomes(self, closed: list[Outcome]) -> None:
+        if not closed:
+            return
+        for outcome in closed:
+            metrics.outcomes.labels(role=outcome.role.value, label=str(outcome.label)).inc()
+        self._bus.publish(self._subjects.outcomes, encode(closed))
+
+    def _publish_models(self) -> None:
+        """What is really used of what the tape assigned, for who promotes."""
+        now_ns = self._clock.monotonic()
+        if now_ns - self._said_ns < SAY_INTERVAL_NS:
+            return
+        self._said_ns = now_ns
+        present = [model for model in (self.decider.serving, self.decider.canary, self.trials.shadow) if model is not None]
+        session = self.state.market.session
+        serving, canary, percent = self.decider.roles
+        state = FilterModels(
+            serving=serving,
+            canary=canary,
+            canary_percent=percent,
+            shadow=self.trials.shadow.version if self.trials.shadow is not None else 0,
+            refused={str(version): reason for version, reason in self._roster.refused.items()},
+            expired=tuple(model.version for model in present if session is not None and expired(model.manifest, session.day)),
+            agreements=self.trials.agreements(),
+            outcomes=self.trials.told,
+            outcomes_open=len(self.trials.held),
+            outcomes_dropped=self.trials.held.dropped,
+        )
+        self._bus.publish(self._subjects.state(self.name), encode(state))
+
     def _publish_wanted(self) -> None:
         wanted = self._wanted.renew(self.state)
         if self.decider.probes is not None:
@@ -317,8 +362,12 @@ class FilterService:
         if found is None:
             return
         memory, self.state = found
-        self._switch_model()
+        self._assign(self.state.assigned)
         recall(memory, self.decider, self._wanted)
+        try:
+            self.trials.restore(memory.trials, self.state.market.symbols)
+        except ValueError as error:  # the members that vote are others now
+            log.warning("open_predictions_dropped", reason=str(error))
         self._inbox = Inbox((memory.epoch, memory.seq))
         self._journal_seq = memory.journal_seq
         log.info("snapshot_restored", epoch=memory.epoch, seq=memory.seq, symbols=self.state.market.count)
@@ -338,9 +387,10 @@ class FilterService:
         silent = 0
         while len(self._inbox) and (batches := self._take()):
             swept = stepping.step(self.state, batches)
-            self._switch_model()
+            self._assign(self.state.assigned)
             cut, signals = self.decider.decide(self.state, swept, None, CutOutcome.LATE)
             await self._record(cut, signals)
+            self._publish_outcomes(self._followed_up(swept))
             self.progress_ns = swept.sealed_at_ns
             silent += 1
         log.info("caught_up", cuts_followed=followed, cuts_silent=silent, to=self._inbox.taken, symbols=self.state.market.count)
@@ -354,13 +404,14 @@ class FilterService:
         return found
 
     async def _follow(self, cut: Cut, batches: list[Batch]) -> None:
-        """Repeat a recorded cut for its effect on the state; its signals are in the journal already."""
+        """Repeat a recorded cut for its effect on the state; its signals are in the journal already, and what it closed was told."""
         swept = stepping.step(self.state, batches, full=cut.full)
-        self._switch_model()
-        scores = None
-        if cut.outcome in (CutOutcome.OK, CutOutcome.FALLBACK):
-            scores, _ = await self._ask(swept)
-        self.decider.decide(self.state, swept, scores, cut.outcome)
+        self._assign(ModelsAssigned(cut.model, cut.canary, cut.canary_percent, self.state.assigned.shadow))
+        answer, canary = await self._asking.all(swept)
+        scores = answer.scores if cut.outcome in ANSWERED else None
+        heard = canary.scores if cut.canary_outcome in ANSWERED else None
+        self.decider.decide(self.state, swept, scores, cut.outcome, Answer(heard, cut.canary_outcome))
+        self._followed_up(swept)
         if swept.full:
             self._wanted.renew(self.state)
         self.progress_ns = swept.sealed_at_ns
@@ -375,7 +426,7 @@ class FilterService:
         self._stored_minute, self._stored_ns = minute, now_ns
         await self._write_cuts()
         await self._journal.flush()
-        written = self._chain.prepare(self.state, self.decider, self._wanted, await self._journal.last_seq())
+        written = self._chain.prepare(self.state, self.decider, self._wanted, self.trials, await self._journal.last_seq())
         encoded = msgspec.msgpack.encode(written.memory)
         chain = self._chain
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from tradingsystem.domain.signals import Signal, signal_id
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
@@ -41,9 +42,8 @@ class SignalBook:
         self._rearm(market, rows, assessed)
         if not swept.entries:
             return []
-        wishes = assessed.usable & (assessed.confidence >= self._threshold) & (assessed.p_low > break_even)
         found: list[Signal] = []
-        for k in np.flatnonzero(wishes):
+        for k in np.flatnonzero(self.wishes(assessed, break_even)):
             symbol = market.symbols[rows[k]]
             if not self.may_speak(symbol, swept.sealed_at_ns):
                 continue
@@ -51,6 +51,10 @@ class SignalBook:
             votes = tuple(float(vote) for vote in members[k])
             found.append(self.speak(swept, market, int(rows[k]), chances, votes, model=model, simulated=simulated))
         return found
+
+    def wishes(self, assessed: Assessed, break_even: float) -> npt.NDArray[np.bool_]:
+        """Which rows deserve a signal, whatever was said of their symbols before; NaN deserves none."""
+        return assessed.usable & (assessed.confidence >= self._threshold) & (assessed.p_low > break_even)
 
     def _rearm(self, market: MarketState, rows: np.ndarray, assessed: Assessed) -> None:
         if not self.spoken:

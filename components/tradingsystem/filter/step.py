@@ -48,7 +48,7 @@ class FilterState:
     full_second: int = 0  # market second of the last full sweep
     warm_from_ns: int = 0
     gaps: int = 0
-    model: int = 0  # the version that the tape last named, 0 while it named none
+    assigned: ModelsAssigned = field(default_factory=lambda: ModelsAssigned(0))  # what the tape said last; serving 0 while it said nothing
     generation: int = 0
     unhealthy: frozenset[str] = frozenset()
     statistics: FilterStatistics = field(default_factory=FilterStatistics)
@@ -130,7 +130,7 @@ def _note(state: FilterState, note: TapeNote) -> None:
     elif isinstance(note, SessionOpened):
         market_state.open_session(state.market, note)
     elif isinstance(note, ModelsAssigned):
-        state.model = note.serving
+        state.assigned = note
     elif isinstance(note, SpecSwitched):
         state.generation = note.generation
     elif isinstance(note, SourceState):

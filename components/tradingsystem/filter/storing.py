@@ -13,12 +13,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from tradingsystem.domain.control import ModelsAssigned
 from tradingsystem.domain.rows import F64
 from tradingsystem.domain.signals import Regime
 from tradingsystem.filter.deciding import Decider
 from tradingsystem.filter.regimes import RegimeState
 from tradingsystem.filter.signals import Spoken
 from tradingsystem.filter.step import FilterState, over
+from tradingsystem.filter.trials import Trials
 from tradingsystem.filter.wanted import Wanted
 from tradingsystem.market import columns as c
 from tradingsystem.market import snapshot
@@ -41,7 +43,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     full_second: int
     warm_from_ns: int
-    model: int
+    assigned: ModelsAssigned
     generation: int
     unhealthy: tuple[str, ...]
     regime: Regime
@@ -50,7 +52,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     wanted_until_ns: dict[str, int]
     probe_done: int
     probe_drawn: str
-    window: dict[str, bytes | int]
+    windows: dict[int, dict[str, bytes | int]]  # by version
+    trials: dict[str, bytes | int]
     figures: bytes
 
 
@@ -72,7 +75,7 @@ class Chain:
         self._of: tuple[int, tuple[str, ...]] | None = None
         self._newest_seconds: dict[int, int] = {}
 
-    def prepare(self, state: FilterState, decider: Decider, wanted: Wanted, journal_seq: int) -> Written:
+    def prepare(self, state: FilterState, decider: Decider, wanted: Wanted, trials: Trials, journal_seq: int) -> Written:
         """Copy what has to be kept; nothing is written yet."""
         of = (state.epoch, state.market.symbols)
         whole = of != self._of
@@ -96,7 +99,7 @@ class Chain:
             seq=state.seq,
             full_second=state.full_second,
             warm_from_ns=state.warm_from_ns,
-            model=state.model,
+            assigned=state.assigned,
             generation=state.generation,
             unhealthy=tuple(sorted(state.unhealthy)),
             regime=state.regime.regime,
@@ -105,7 +108,8 @@ class Chain:
             wanted_until_ns=wanted.until_ns,
             probe_done=probes.done if probes else -1,
             probe_drawn=probes.drawn if probes else "",
-            window=_packed(decider.window.snapshot()),
+            windows={version: _packed(window.snapshot()) for version, window in decider.windows.items()},
+            trials=trials.snapshot(),
             figures=parts.figures,
         )
         return Written(memory, parts)
@@ -161,7 +165,7 @@ class Chain:
             raise Unreadable(f"room for {market.capacity} symbols, universe.symbolsMax is {spec.universe.symbols_max}")
         state = over(spec, market)
         state.epoch, state.seq, state.full_second = memory.epoch, memory.seq, memory.full_second
-        state.warm_from_ns, state.model, state.generation = memory.warm_from_ns, memory.model, memory.generation
+        state.warm_from_ns, state.assigned, state.generation = memory.warm_from_ns, memory.assigned, memory.generation
         state.unhealthy = frozenset(memory.unhealthy)
         state.regime = RegimeState(memory.regime, memory.regime_since_ns)
         self._number = number
@@ -173,13 +177,14 @@ class Chain:
 
 
 def recall(memory: Memory, decider: Decider, wanted: Wanted) -> None:
-    """Give the decider and the wanted list their memory back; the window only when the same model still serves."""
+    """Give the decider and the wanted list their memory back; a window only when its version still decides."""
     decider.book.spoken = dict(memory.spoken)
     wanted.until_ns = dict(memory.wanted_until_ns)
     if decider.probes is not None:
         decider.probes.done, decider.probes.drawn = memory.probe_done, memory.probe_drawn
-    if memory.model in (0, decider.serving.manifest.version):
-        decider.window.restore(_unpacked(memory.window))
+    for version, window in memory.windows.items():
+        if version in decider.windows:
+            decider.windows[version].restore(_unpacked(window))
 
 
 def _packed(window: Mapping[str, F64 | int]) -> dict[str, bytes | int]:

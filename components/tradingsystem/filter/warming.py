@@ -7,8 +7,11 @@ import numpy as np
 from tradingsystem.bundles.manifest import Calibration
 from tradingsystem.ensemble.blend import assess
 from tradingsystem.ensemble.confidence import ConfidenceWindow
+from tradingsystem.ensemble.labels import LabelRule
+from tradingsystem.ensemble.outcomes import OpenPredictions
 from tradingsystem.features import kernel, ranks
 from tradingsystem.filter import regimes, tradability
+from tradingsystem.market import columns as c
 from tradingsystem.market import state as market_state
 
 
@@ -24,3 +27,6 @@ def warm_up() -> None:
     unsure = Calibration(slope=1.0, intercept=0.0, variance_slope=0.0, variance_intercept=0.0, covariance=0.0, rows=1, brier=0.25)
     for members in (np.full((2, 3), 0.5, np.float32), np.full((2, 3), np.nan, np.float32)):
         assess(members, np.full(2, 0.5, np.float32), ConfidenceWindow((0.0, 1.0)), unsure)
+    held = OpenPredictions()
+    held.expect(1, np.zeros(1, np.int32), np.ones(1, np.float32), 0, 1, LabelRule())
+    held.advance(1, state.columns.now[c.BID, :1])

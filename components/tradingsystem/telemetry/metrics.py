@@ -82,6 +82,8 @@ inference_time = _seconds(names.INFERENCE_TIME)
 inference_rows = _sizes(names.INFERENCE_ROWS)
 inference_outcomes = _counter(names.INFERENCE_OUTCOMES)
 member_failures = _counter(names.MEMBER_FAILURES)
+shadow_cuts = _counter(names.SHADOW_CUTS)
+outcomes = _counter(names.OUTCOMES)
 model_version = _gauge(names.MODEL_VERSION)
 
 intents = _counter(names.INTENTS)

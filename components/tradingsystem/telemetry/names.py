@@ -81,6 +81,8 @@ INFERENCE_TIME = Name("inference_seconds", "One call of the model", ("runtime",)
 INFERENCE_ROWS = Name("inference_rows", "Rows of one call", ("runtime",))
 INFERENCE_OUTCOMES = Name("inference_total", "Calls of the model", ("runtime", "outcome"))
 MEMBER_FAILURES = Name("member_failures_total", "Calls of an own member of the ensemble that gave no vote", ("member",))
+SHADOW_CUTS = Name("shadow_cuts_total", "Cuts offered to the shadow version", ("outcome",))
+OUTCOMES = Name("outcomes_total", "Predictions that were followed to their end", ("role", "label"))
 MODEL_VERSION = Name("model_version", "Version of the bundle that serves", ("role",))
 
 # Trading.

@@ -32,13 +32,14 @@ from tradingsystem.domain.features import FEATURE_COUNT, MEMBER_NAMES
 from tradingsystem.domain.rows import F32, F64
 from tradingsystem.ensemble.confidence import agreement
 from tradingsystem.ensemble.labels import LabelRule
+from tradingsystem.ensemble.ranking import rank_correlation
 from tradingsystem.ensemble.weights import log_loss
 from tradingsystem.features.catalogue import NAMES, schema_hash
 from tradingsystem.filter import step as filter_step
 from tradingsystem.interfaces import Scores
 from tradingsystem.learning.dataset import DayCollector, join
 from tradingsystem.learning.fit import Rows50, fit
-from tradingsystem.learning.measures import area_under_curve, rank_correlation, top_decile
+from tradingsystem.learning.measures import area_under_curve, top_decile
 from tradingsystem.market import columns as c
 from tradingsystem.messages.batch import Batch
 from tradingsystem.process.generated_day import generate

@@ -19,7 +19,7 @@ from tradingsystem.execution.state import State
 from tradingsystem.execution.step import begin
 from tradingsystem.execution.step import step as execution_step
 from tradingsystem.filter import step as filter_step
-from tradingsystem.filter.deciding import Decider, Serving
+from tradingsystem.filter.deciding import Answer, Decider, Serving
 from tradingsystem.interfaces import Scores
 from tradingsystem.messages.batch import Batch, decode_batch
 from tradingsystem.messages.codec import decode, encode
@@ -27,6 +27,7 @@ from tradingsystem.messages.subjects import Subjects
 from tradingsystem.recorder.segments import Record, read_records
 from tradingsystem.spec.slices import FilterSlice
 
+ANSWERED = (CutOutcome.OK, CutOutcome.FALLBACK)
 DIFFERENCES_SHOWN = 5
 
 
@@ -84,7 +85,7 @@ def replay_filter(
     journal: Iterable[Record],
     batches: dict[tuple[int, int], bytes],
 ) -> Half:
-    """Make every recorded cut again, with the model version that made it, and compare it and its signals with the record. Raises ``MissingBatches``,
+    """Make every recorded cut again, with the model versions that made it, and compare it and its signals with the record. Raises ``MissingBatches``,
     and what ``load`` raises for a version that is gone."""
     subjects = Subjects(system)
     recorded_cuts: list[Cut] = []
@@ -92,16 +93,22 @@ def replay_filter(
         if record.subject == subjects.journal_cut:
             recorded_cuts += decode(record.payload, list[Cut])
     recorded_signals = iter([record.payload for record in journal if record.subject == subjects.journal_signal])
-    serving, score = load(recorded_cuts[0].model if recorded_cuts else 0)
-    state, decider = filter_step.create(spec), Decider(spec, serving)
+    loaded: dict[int, tuple[Serving, Scorer]] = {}
+
+    def model_of(version: int) -> tuple[Serving, Scorer]:
+        if version not in loaded:
+            loaded[version] = load(version)
+        return loaded[version]
+
+    state, decider = filter_step.create(spec), Decider(spec, model_of(recorded_cuts[0].model if recorded_cuts else 0)[0])
     half, digest = Half("filter"), hashlib.sha256()
     for cut in recorded_cuts:
         swept = filter_step.step(state, list(_batches(cut, batches)), full=cut.full)
-        if cut.model != decider.serving.manifest.version:
-            serving, score = load(cut.model)
-            decider.switch(serving)
-        scores = score(swept) if cut.outcome in (CutOutcome.OK, CutOutcome.FALLBACK) else None
-        again, signals = decider.decide(state, swept, scores, cut.outcome)
+        if (cut.model, cut.canary, cut.canary_percent) != decider.roles:
+            decider.assign(model_of(cut.model)[0], model_of(cut.canary)[0] if cut.canary else None, cut.canary_percent)
+        scores = model_of(cut.model)[1](swept) if cut.outcome in ANSWERED else None
+        canary = model_of(cut.canary)[1](swept) if cut.canary_outcome in ANSWERED else None
+        again, signals = decider.decide(state, swept, scores, cut.outcome, Answer(canary, cut.canary_outcome))
         half.entries += 1
         _compare(half, f"cut {cut.epoch}/{cut.last_seq}", encode(again), encode(cut), digest)
         for signal in signals:

@@ -1,0 +1,34 @@
+"""The bundles that are loaded, by version. One that was loaded stays for a while, so that taking a version back is moving a pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tradingsystem.filter.deciding import Serving
+
+LOADED_MAX = 4  # serving, canary or shadow, the one before, and one to spare
+
+
+class Roster:
+    """Loads what is asked for, at most once; what cannot be loaded is remembered with the reason."""
+
+    def __init__(self, load: Callable[[int], Serving], first: Serving) -> None:
+        self._load = load
+        self._loaded = {first.version: first}
+        self.refused: dict[int, str] = {}
+
+    def bundle(self, version: int) -> Serving | None:
+        """The bundle of that version, None for 0 and for one that cannot be loaded. The most recently asked for are kept."""
+        if not version or version in self.refused:
+            return None
+        found = self._loaded.pop(version, None)
+        if found is None:
+            try:
+                found = self._load(version)
+            except (ValueError, OSError) as error:
+                self.refused[version] = str(error)
+                return None
+        self._loaded[version] = found
+        while len(self._loaded) > LOADED_MAX:
+            del self._loaded[next(iter(self._loaded))]
+        return found
