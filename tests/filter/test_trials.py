@@ -11,7 +11,7 @@ import pytest
 
 from tests.filter.days import Formula, TapeMaker, manifest, spec_of
 from tests.filter.house import SUBJECTS, House, opened_house
-from tradingsystem.domain.control import ModelsAssigned
+from tradingsystem.domain.control import ModelsAssigned, WeightsUpdated
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.outcomes import FilterModels, Outcome, Role
 from tradingsystem.domain.rows import F32
@@ -299,3 +299,57 @@ def test_late_and_lost_answers_leave_their_mark_in_the_cut() -> None:
     cuts, _ = asyncio.run(scenario())
     asked = [cut for cut in cuts if cut.candidates]
     assert {(cut.outcome, cut.canary_outcome) for cut in asked} == {(CutOutcome.OK, CutOutcome.LATE)}
+
+
+def weights(version: int = 1, update: int = 7, intercept: float = 0.3, learned: tuple[float, ...] = (0.2, 0.3, 0.5)) -> WeightsUpdated:
+    """Learned weights, or none."""
+    known = {"slope": 1.0, "intercept": intercept, "variance_slope": 1e-6, "variance_intercept": 1e-6, "covariance": 0.0}
+    return WeightsUpdated(model=version, update=update, weights=learned, rows=500, reason="learned", **known)
+
+
+def noted(*notes: WeightsUpdated, seconds: int = 100) -> list[Batch]:
+    """A day that begins with these notes."""
+    tape = TapeMaker(COUNT)
+    return [tape.batch(notes=(ModelsAssigned(1), *notes)), *day((seconds, None), tape=tape)]
+
+
+def test_learned_weights_decide_from_their_note_on_and_replay() -> None:
+    """p is the members' blend by the note, every cut says which update it was, and the recorded day replays to the byte."""
+
+    async def scenario() -> None:
+        plain, learned = noted(), noted(weights())
+        before, house = await played(plain, {}), await played(learned, {})
+        assert {cut.weights for cut in await before.cuts()} == {0}
+        assert {cut.weights for cut in await house.cuts()} == {7}
+        old = {signal.symbol: signal.p for signal in await before.signals()}
+        signals = await house.signals()
+        assert signals
+        for signal in signals:
+            logit = np.log(old[signal.symbol] / (1 - old[signal.symbol])) + 0.3
+            assert signal.p == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
+        half = await replayed(house, learned, {})
+        assert half.differences == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [(weights(), weights(update=8, learned=())), (weights(version=2),), (weights(learned=(0.5, 0.5)),)],
+    ids=["taken back", "another version's", "another number of members"],
+)
+def test_weights_that_do_not_apply_change_nothing(notes: tuple[WeightsUpdated, ...]) -> None:
+    """Taken back, or said of another version: signals are those of the bundle's own blend, to the byte, and the cuts say so."""
+
+    async def scenario() -> None:
+        before, house = await played(noted(), {}), await played(noted(*notes), {})
+        assert await house.signals() == await before.signals() != []
+        assert {cut.weights for cut in await house.cuts()} == {0}
+
+    asyncio.run(scenario())
+
+
+def test_weights_that_are_no_numbers_open_nothing() -> None:
+    """Whatever wrote them: NaN compared with a limit refuses."""
+    house = asyncio.run(played(noted(weights(learned=(float("nan"), 0.5, 0.5))), {}))
+    assert asyncio.run(house.signals()) == []

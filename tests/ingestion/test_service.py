@@ -17,7 +17,16 @@ from tradingsystem.adapters.memory_cache import MemoryCache
 from tradingsystem.adapters.polygon.client import PolygonSettings, PolygonSource
 from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
-from tradingsystem.domain.control import ModelsAssigned, SessionOpened, SourceState, SpecApplied, SpecSwitched, SymbolFact, SymbolTable
+from tradingsystem.domain.control import (
+    ModelsAssigned,
+    SessionOpened,
+    SourceState,
+    SpecApplied,
+    SpecSwitched,
+    SymbolFact,
+    SymbolTable,
+    WeightsUpdated,
+)
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.rows import RowFlag, RowKind, Rows, empty
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
@@ -299,6 +308,20 @@ def test_a_refused_key_leaves_it_alive_and_not_ready() -> None:
     asyncio.run(scenario())
 
 
+LEARNED = WeightsUpdated(
+    model=12,
+    update=1,
+    weights=(0.5, 0.5),
+    slope=1.0,
+    intercept=0.0,
+    variance_slope=0.1,
+    variance_intercept=0.1,
+    covariance=0.0,
+    rows=500,
+    reason="learned",
+)
+
+
 def test_switches_ride_on_the_tape() -> None:
     """Live settings and promotions stand at one place in the input; those of before the start are in the first batches."""
 
@@ -309,8 +332,10 @@ def test_switches_ride_on_the_tape() -> None:
             await bench.until(lambda: bool(bench.notes(SpecSwitched)))
             await journal.append(SUBJECT.journal_model, encode(ModelsAssigned(serving=12)))
             await journal.append(SUBJECT.journal_model, b"\xc1 not a note")
-            await bench.until(lambda: bool(bench.notes(ModelsAssigned)))
+            await journal.append(SUBJECT.journal_weights, encode(LEARNED))
+            await bench.until(lambda: bool(bench.notes(WeightsUpdated)))
         assert bench.notes(SpecSwitched) == [SpecSwitched(generation=3, spec=b"{}")]
         assert bench.notes(ModelsAssigned) == [ModelsAssigned(serving=12)]
+        assert bench.notes(WeightsUpdated) == [LEARNED]
 
     asyncio.run(scenario())

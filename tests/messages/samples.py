@@ -22,6 +22,7 @@ from tradingsystem.domain.control import (
     SymbolFact,
     SymbolTable,
     TapeNote,
+    WeightsUpdated,
 )
 from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
 from tradingsystem.domain.outcomes import Agreement, FilterModels, Outcome, Role
@@ -89,7 +90,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "clock_tick": (ClockTick(AT_NS, 60.0, running=True, finished=False), ClockTick),
     "command": (Command(id="c1", kind=CommandKind.CLEAR_LATCH, name="ada", reason="checked", latch_id="l1"), Command),
     "command_answer": (CommandAnswer(id="c1", accepted=False, reason="no such latch"), CommandAnswer),
-    "cuts": ([Cut(AT_NS, 1, 64, AT_NS, True, 3, "onnxruntime", CutOutcome.OK, Regime.BULL, 12, 1, 4, 10, CutOutcome.LATE)], list[Cut]),
+    "cuts": ([Cut(AT_NS, 1, 64, AT_NS, True, 3, "onnxruntime", CutOutcome.OK, Regime.BULL, 12, 1, 9, 4, 10, CutOutcome.LATE)], list[Cut]),
     "filter_models": (
         FilterModels(
             serving=3,
@@ -112,6 +113,21 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     ),
     "latch_cleared": (LatchCleared(id="l1", name="ada", reason="checked", cleared_at_ns=AT_NS), LatchCleared),
     "marks": ([Mark("BRK.B", AT_NS, 123.44, 123.46, 123.45, 110.0, None, True)], list[Mark]),
+    "weights_updated": (
+        WeightsUpdated(
+            model=3,
+            update=7,
+            weights=(0.5, 0.3, 0.2),
+            slope=1.2,
+            intercept=-0.1,
+            variance_slope=0.01,
+            variance_intercept=0.02,
+            covariance=0.003,
+            rows=500,
+            reason="learned",
+        ),
+        TapeNote,
+    ),
     "models_state": (ModelsState(serving=3, pinned=4, generation=7, refused={"4": "its signature does not match"}), ModelsState),
     "models_assigned": (ModelsAssigned(4, canary=5, canary_percent=10, shadow=6), TapeNote),
     "order_update": (

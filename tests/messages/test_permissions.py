@@ -32,6 +32,7 @@ ONLY_SPEAKERS = {
     SUBJECTS.journal_latch: "execution",
     SUBJECTS.journal_fence: "execution",
     SUBJECTS.journal_model: "models",
+    SUBJECTS.journal_weights: "models",
     SUBJECTS.clock: "simulator",
     SUBJECTS.command: PERSON,
     SUBJECTS.journal_spec: PERSON,

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import msgspec
 
+from tests.models.test_online import outcomes
 from tests.models.test_store import PUBLIC, SCHEMA, store
 from tests.promises.waiting import until
 from tests.spec.documents import system
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal
-from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied
-from tradingsystem.interfaces import Delivery
+from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
+from tradingsystem.ensemble.online import UPDATE_ROWS
+from tradingsystem.interfaces import Delivery, Entry
 from tradingsystem.messages.codec import decode, encode
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.models.online import OnlineWeights
 from tradingsystem.models.service import ModelsService
 from tradingsystem.models.store import choose
+from tradingsystem.spec.ensemble import FOUNDING_MEMBERS
 from tradingsystem.spec.hashing import canonical_json
 from tradingsystem.spec.slices import live_settings
 
@@ -31,13 +35,14 @@ SUBJECTS = Subjects("momentum")
 class Life:
     """One models service over a journal that outlives it."""
 
-    def __init__(self, folder: Path, journal: InProcessJournal) -> None:
+    def __init__(self, folder: Path, journal: InProcessJournal, *, online: bool) -> None:
         self.bus, self.journal = InProcessBus(), journal
         self.states: list[ModelsState] = []
         self.service = ModelsService(
             system="momentum",
             pinned=0,
             choose=lambda pinned: choose(folder, PUBLIC, SCHEMA, pinned or None),
+            online=OnlineWeights(enabled=online, members=FOUNDING_MEMBERS),
             clock=SystemClock(),
             bus=self.bus,
             journal=journal,
@@ -58,8 +63,8 @@ class Life:
 
 
 @contextlib.asynccontextmanager
-async def alive(folder: Path, journal: InProcessJournal) -> AsyncIterator[Life]:
-    life = Life(folder, journal)
+async def alive(folder: Path, journal: InProcessJournal, *, online: bool = False) -> AsyncIterator[Life]:
+    life = Life(folder, journal, online=online)
     ready, stop = asyncio.Event(), asyncio.Event()
     await life.bus.subscribe(SUBJECTS.state("models"), life.hear)
     task = asyncio.create_task(life.service.run(ready.set, stop))
@@ -116,5 +121,29 @@ def test_a_restart_keeps_the_pin_and_not_the_one_it_was_started_with(store: Path
             await until(lambda: bool(life.states))
             assert life.states[-1].serving == 1
             assert await life.switches() == [3, 1, 1]
+
+    asyncio.run(scenario())
+
+
+def test_weights_learned_live_are_journaled_and_taken_back_by_the_field(store: Path) -> None:
+    """With ``learning.online`` enough closed predictions are one entry; started again without it, the next entry is the bundle's own, and then none."""
+
+    async def scenario() -> None:
+        journal = InProcessJournal("momentum")
+        said: list[Entry] = []
+        await journal.follow(SUBJECTS.journal_weights, 1, said.append)
+        async with alive(store, journal, online=True) as life:
+            life.bus.publish(SUBJECTS.outcomes, b"\xc1 no outcomes")
+            for seed in range(2):
+                life.bus.publish(SUBJECTS.outcomes, encode(outcomes(UPDATE_ROWS // 2, version=3, seed=seed)))
+            await until(lambda: bool(said))
+            learned = decode(said[0].payload, WeightsUpdated)
+            assert (learned.model, learned.update, learned.rows) == (3, 1, UPDATE_ROWS)
+        await journal.append(SUBJECTS.journal_weights, b"\xc1 no weights")
+        for _ in range(2):
+            async with alive(store, journal) as life:
+                await until(lambda: bool(life.states))
+        assert len(said) == 3
+        assert decode(said[-1].payload, WeightsUpdated).weights == ()
 
     asyncio.run(scenario())

@@ -15,13 +15,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tradingsystem.bundles.weights import FusedWeights
+from tradingsystem.bundles.weights import LOGIT_MAX, FusedWeights
 from tradingsystem.domain.features import FEATURE_COUNT
 from tradingsystem.domain.rows import F32
 
 OPSET = 13
 IR_VERSION = 8
-LOGIT_MAX = 8.0
 FORBIDDEN = frozenset({"MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "TreeEnsembleRegressor", "TreeEnsembleClassifier"})
 
 

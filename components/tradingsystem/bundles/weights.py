@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tradingsystem.domain.rows import F32
 
+LOGIT_MAX = 8.0  # of a member, where members are blended
+
 
 @dataclass(frozen=True, slots=True)
 class Stump:

@@ -46,6 +46,24 @@ class ModelsAssigned(msgspec.Struct, frozen=True, tag=True):
     shadow: int = 0
 
 
+class WeightsUpdated(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """From this batch on that version's members are blended with these weights and this calibration, learned from closed predictions; no weights: with the
+    bundle's own again. It concerns that version only, in whatever role."""
+
+    model: int
+    update: int  # counts all updates of the system
+    weights: tuple[
+        float, ...
+    ]  # in the order of the manifest's members, summing to one; empty: the bundle's own, and what follows means nothing
+    slope: float
+    intercept: float
+    variance_slope: float
+    variance_intercept: float
+    covariance: float
+    rows: int  # closed predictions it was learned from
+    reason: str
+
+
 class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
     """What the models service says of itself: which version serves, which one is pinned (0: none) by the settings of which generation, and why
     others may not serve, by version."""
@@ -71,7 +89,7 @@ class SourceState(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-TapeNote = SymbolTable | SessionOpened | ModelsAssigned | SpecSwitched | SourceState
+TapeNote = SymbolTable | SessionOpened | ModelsAssigned | WeightsUpdated | SpecSwitched | SourceState
 
 
 class ClockTick(msgspec.Struct, frozen=True):

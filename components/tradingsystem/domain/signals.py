@@ -39,6 +39,7 @@ class Cut(msgspec.Struct, frozen=True):
     regime: Regime
     candidates: int
     signals: int
+    weights: int = 0  # the update of the weights that the version blended its members with, 0: its bundle's own
     canary: int = 0  # version that decided for a part of the symbols, 0: none
     canary_percent: int = 0
     canary_outcome: CutOutcome = CutOutcome.NONE  # how its inference ended; late costs its part of the symbols only

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from tradingsystem.bundles.manifest import Manifest
+from tradingsystem.bundles.manifest import Calibration, Manifest
+from tradingsystem.domain.control import WeightsUpdated
 from tradingsystem.domain.outcomes import Role
 from tradingsystem.domain.rows import F32
 from tradingsystem.domain.signals import Cut, CutOutcome, Signal
 from tradingsystem.ensemble.blend import Assessed, assess, break_even
 from tradingsystem.ensemble.confidence import ConfidenceWindow
+from tradingsystem.ensemble.online import Blend, reblend
 from tradingsystem.filter.probes import CHANCES, Probes
 from tradingsystem.filter.signals import SignalBook
 from tradingsystem.filter.splitting import Split
@@ -74,6 +77,22 @@ def wishes(book: SignalBook, judged: Judged) -> np.ndarray:
     return book.wishes(judged.assessed, break_even(manifest.target_basis_points, manifest.stop_basis_points))
 
 
+def blend_of(weights: WeightsUpdated) -> Blend:
+    """The note as a blend; the calibration's Brier score stays in the bundle it came from."""
+    return Blend(
+        np.array(weights.weights),
+        Calibration(
+            slope=weights.slope,
+            intercept=weights.intercept,
+            variance_slope=weights.variance_slope,
+            variance_intercept=weights.variance_intercept,
+            covariance=weights.covariance,
+            rows=weights.rows,
+            brier=math.nan,
+        ),
+    )
+
+
 class Decider:
     """What models' answers are worth, over time: the confidence windows, the signal book, the probes.
 
@@ -89,6 +108,7 @@ class Decider:
         probing = spec.mode is Mode.SIMULATION and spec.simulation.signals is Signals.PROBE
         self.probes = Probes(spec.simulation.seed, spec.universe.spread_max_basis_points / 1e4) if probing else None
         self.judged: tuple[Judged, ...] = ()  # of the last cut
+        self._members = frozenset(spec.ensemble.members)
         self._split = Split(0, 0)
 
     @property
@@ -115,8 +135,9 @@ class Decider:
         """The cut's record and its signals. ``scores`` is None exactly when no answer counts (late, none asked)."""
         signals: list[Signal] = []
         manifest = self.serving.manifest
-        serving = self._judge(self.serving, Role.SERVING, scores)
-        challenger = self._judge(self.canary, Role.CANARY, canary.scores)
+        weights = self._weights(self.serving, state.weights)
+        serving = self._judge(self.serving, Role.SERVING, scores, weights)
+        challenger = self._judge(self.canary, Role.CANARY, canary.scores, self._weights(self.canary, state.weights))
         self.judged = tuple(judged for judged in (serving, challenger) if judged is not None)
         if self.judged:
             signals = self._speak(state.market, swept)
@@ -134,16 +155,28 @@ class Decider:
             regime=swept.regime,
             candidates=len(swept.features.rows),
             signals=len(signals),
+            weights=weights.update if weights is not None else 0,
             canary=self._split.version,
             canary_percent=self._split.percent,
             canary_outcome=canary.outcome,
         )
         return cut, signals
 
-    def _judge(self, model: Serving | None, role: Role, scores: Scores | None) -> Judged | None:
+    def _weights(self, model: Serving | None, said: WeightsUpdated | None) -> WeightsUpdated | None:
+        """The learned weights that this version blends with, None for its bundle's own. They are of the bundle's members alone, so where others vote beside
+        or instead of these, the bundle's own count."""
+        if said is None or model is None or said.model != model.version or len(said.weights) != len(model.manifest.members):
+            return None
+        return said if self._members == frozenset(model.manifest.members) else None
+
+    def _judge(self, model: Serving | None, role: Role, scores: Scores | None, weights: WeightsUpdated | None) -> Judged | None:
         if model is None or scores is None:
             return None
-        assessed = assess(scores.members, scores.blend, self.windows[model.version], model.manifest.calibration)
+        blend, calibration = scores.blend, model.manifest.calibration
+        if weights is not None:
+            learned = blend_of(weights)
+            blend, calibration = reblend(scores.members, learned), learned.calibration
+        assessed = assess(scores.members, blend, self.windows[model.version], calibration)
         return Judged(model.manifest, role, scores.members, assessed)
 
     def _speak(self, market: MarketState, swept: Swept) -> list[Signal]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradingsystem.domain.control import ModelsAssigned, SessionOpened, SourceState, SpecSwitched, SymbolTable, TapeNote
+from tradingsystem.domain.control import ModelsAssigned, SessionOpened, SourceState, SpecSwitched, SymbolTable, TapeNote, WeightsUpdated
 from tradingsystem.domain.rows import F32, I32, I64, U8
 from tradingsystem.domain.signals import Regime
 from tradingsystem.domain.time import NS_PER_SECOND
@@ -49,6 +49,7 @@ class FilterState:
     warm_from_ns: int = 0
     gaps: int = 0
     assigned: ModelsAssigned = field(default_factory=lambda: ModelsAssigned(0))  # what the tape said last; serving 0 while it said nothing
+    weights: WeightsUpdated | None = None  # what the tape said last of anybody's weights
     generation: int = 0
     unhealthy: frozenset[str] = frozenset()
     statistics: FilterStatistics = field(default_factory=FilterStatistics)
@@ -131,6 +132,8 @@ def _note(state: FilterState, note: TapeNote) -> None:
         market_state.open_session(state.market, note)
     elif isinstance(note, ModelsAssigned):
         state.assigned = note
+    elif isinstance(note, WeightsUpdated):
+        state.weights = note
     elif isinstance(note, SpecSwitched):
         state.generation = note.generation
     elif isinstance(note, SourceState):

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from tradingsystem.domain.control import ModelsAssigned
+from tradingsystem.domain.control import ModelsAssigned, WeightsUpdated
 from tradingsystem.domain.rows import F64
 from tradingsystem.domain.signals import Regime
 from tradingsystem.filter.deciding import Decider
@@ -44,6 +44,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     full_second: int
     warm_from_ns: int
     assigned: ModelsAssigned
+    weights: WeightsUpdated | None
     generation: int
     unhealthy: tuple[str, ...]
     regime: Regime
@@ -100,6 +101,7 @@ class Chain:
             full_second=state.full_second,
             warm_from_ns=state.warm_from_ns,
             assigned=state.assigned,
+            weights=state.weights,
             generation=state.generation,
             unhealthy=tuple(sorted(state.unhealthy)),
             regime=state.regime.regime,
@@ -166,7 +168,7 @@ class Chain:
         state = over(spec, market)
         state.epoch, state.seq, state.full_second = memory.epoch, memory.seq, memory.full_second
         state.warm_from_ns, state.assigned, state.generation = memory.warm_from_ns, memory.assigned, memory.generation
-        state.unhealthy = frozenset(memory.unhealthy)
+        state.weights, state.unhealthy = memory.weights, frozenset(memory.unhealthy)
         state.regime = RegimeState(memory.regime, memory.regime_since_ns)
         self._number = number
         self._first_number = memory.first_number

@@ -15,7 +15,16 @@ import structlog
 
 from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
-from tradingsystem.domain.control import ModelsAssigned, SessionOpened, SpecApplied, SpecSwitched, SymbolFact, SymbolTable, TapeNote
+from tradingsystem.domain.control import (
+    ModelsAssigned,
+    SessionOpened,
+    SpecApplied,
+    SpecSwitched,
+    SymbolFact,
+    SymbolTable,
+    TapeNote,
+    WeightsUpdated,
+)
 from tradingsystem.domain.errors import NotAuthorized, TradingSystemError, TryAgain
 from tradingsystem.domain.frames import Frame
 from tradingsystem.domain.rows import Rows
@@ -104,7 +113,7 @@ class IngestionService:
         heard = [await self._bus.subscribe(subject, self._on_wish) for subject in (self._subjects.held, self._subjects.candidates)]
         heard += [
             await self._journal.follow(subject, 1, self._on_switch)
-            for subject in (self._subjects.journal_spec, self._subjects.journal_model)
+            for subject in (self._subjects.journal_spec, self._subjects.journal_model, self._subjects.journal_weights)
         ]
         announce = asyncio.create_task(self._announce(ready))
         try:
@@ -211,7 +220,7 @@ class IngestionService:
                 applied: SpecApplied = decode(entry.payload, SpecApplied)
                 note = SpecSwitched(generation=applied.generation, spec=applied.spec)
             else:
-                note = decode(entry.payload, ModelsAssigned)
+                note = decode(entry.payload, WeightsUpdated if entry.subject == self._subjects.journal_weights else ModelsAssigned)
         except Malformed as error:
             log.error("switch_unreadable", subject=entry.subject, seq=entry.seq, reason=str(error))
             metrics.bus_malformed.labels(kind="journal").inc()

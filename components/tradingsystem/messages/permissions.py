@@ -41,7 +41,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
         "recorder": (subject.journal_seal,),
         "monitor": (),
         "watcher": (),
-        "models": (subject.journal_model,),
+        "models": (subject.journal_model, subject.journal_weights),
         "learning": (),
         "simulator": (subject.clock,),
         PERSON: (subject.command, subject.journal_spec),

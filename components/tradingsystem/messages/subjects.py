@@ -126,6 +126,11 @@ class Subjects:
         """Promotions and rollbacks, by models."""
         return f"journal.{self.system}.model"
 
+    @property
+    def journal_weights(self) -> str:
+        """Weights of the ensemble that were learned live, and their reversal, by models."""
+        return f"journal.{self.system}.weights"
+
 
 def journal_stream(system: str) -> str:
     """Name of the stream that keeps the journal."""

@@ -13,10 +13,12 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied
-from tradingsystem.interfaces import Bus, Clock, Entry, Journal
+from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
+from tradingsystem.domain.outcomes import Outcome
+from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.models.online import OnlineWeights
 from tradingsystem.models.store import Choice, NoBundle
 from tradingsystem.spec.slices import LiveSettings
 from tradingsystem.telemetry import metrics
@@ -31,9 +33,12 @@ class ModelsService:
 
     name = "models"
 
-    def __init__(self, *, system: str, pinned: int, choose: Callable[[int], Choice], clock: Clock, bus: Bus, journal: Journal) -> None:
+    def __init__(
+        self, *, system: str, pinned: int, choose: Callable[[int], Choice], online: OnlineWeights, clock: Clock, bus: Bus, journal: Journal
+    ) -> None:
         self._subjects = Subjects(system)
         self._choose = choose
+        self._online = online
         self._clock = clock
         self._bus = bus
         self._journal = journal
@@ -58,11 +63,13 @@ class ModelsService:
         pinned = self._applied.models.pinned_version if self._applied is not None else self._state.pinned
         await self._serve(pinned, self._generation, self._choose(pinned))
         followed = await self._journal.follow(self._subjects.journal_spec, 1, self._on_spec)
+        heard = await self._bus.subscribe(self._subjects.outcomes, self._on_outcomes)
         waiting = asyncio.create_task(self._until(stop))
         ready()
         try:
             while not stop.is_set():
                 self._bus.publish(self._subjects.state("models"), encode(self._state))
+                await self._weigh(self._online.due())
                 try:
                     await asyncio.wait_for(self._changed.wait(), SAY_SECONDS)
                 except TimeoutError:
@@ -73,15 +80,21 @@ class ModelsService:
             waiting.cancel()
             await asyncio.wait([waiting])
             await followed.close()
+            await heard.close()
 
     async def _until(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._changed.set()
 
     async def _catch_up(self) -> None:
-        """The newest settings there are before anything is chosen: a restart must not go back to the pin it was once started with."""
+        """The newest settings and weights there are before anything is chosen: a restart must not go back to the pin it was once started with."""
         async for entry in self._journal.read(self._subjects.journal_spec):
             self._on_spec(entry)
+        async for entry in self._journal.read(self._subjects.journal_weights):
+            try:
+                self._online.recall(decode(entry.payload, WeightsUpdated))
+            except Malformed as error:
+                log.error("weights_unreadable", seq=entry.seq, reason=str(error))
         self._changed.clear()
 
     def _on_spec(self, entry: Entry) -> None:
@@ -94,6 +107,23 @@ class ModelsService:
         if applied.generation > self._generation:
             self._generation, self._applied = applied.generation, live
             self._changed.set()
+
+    def _on_outcomes(self, delivery: Delivery) -> None:
+        try:
+            outcomes: list[Outcome] = decode(delivery.payload, list[Outcome])
+        except Malformed as error:
+            metrics.bus_malformed.labels(kind="outcome").inc()
+            log.warning("outcomes_malformed", reason=str(error))
+            return
+        self._online.hear(outcomes)
+
+    async def _weigh(self, note: WeightsUpdated | None) -> None:
+        """Journal learned weights, or that they are taken back; ingestion puts the entry on the tape."""
+        if note is None:
+            return
+        await self._journal.append(self._subjects.journal_weights, encode(note))
+        metrics.weights_update.set(note.update)
+        log.info("weights_updated", version=note.model, update=note.update, weights=note.weights, rows=note.rows, reason=note.reason)
 
     async def _take_over(self) -> None:
         """Serve what the newest settings pin. A pinned version that cannot serve is refused, and what serves stays."""
@@ -127,5 +157,6 @@ class ModelsService:
             await self._journal.append(self._subjects.journal_model, encode(ModelsAssigned(serving=serving)))
             metrics.model_version.labels(role="serving").set(serving)
             log.info("model_serves", version=serving, pinned=pinned)
+        await self._weigh(self._online.serve(choice.bundle.manifest))
         told = {str(version): reason for version, reason in choice.refused.items()}
         self._state = ModelsState(serving=serving, pinned=pinned, generation=generation, refused=told)

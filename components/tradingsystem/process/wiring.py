@@ -331,6 +331,7 @@ async def _watcher(parts: Parts) -> Service:
 
 
 async def _models(parts: Parts) -> Service:
+    from tradingsystem.models.online import OnlineWeights
     from tradingsystem.models.service import ModelsService
     from tradingsystem.process.serving import choose_in
 
@@ -339,6 +340,7 @@ async def _models(parts: Parts) -> Service:
         system=piece.system,
         pinned=piece.live.models.pinned_version,
         choose=lambda pinned: choose_in(parts.assignment.models_folder, pinned),
+        online=OnlineWeights(enabled=piece.learning.online, members=piece.ensemble.members),
         clock=parts.clock,
         bus=parts.bus,
         journal=parts.journal,

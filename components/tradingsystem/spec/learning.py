@@ -50,6 +50,13 @@ class Learning(Section, frozen=True, kw_only=True):
 
     incremental: Annotated[Incremental, about("The daily update.")] = Incremental()
     retrain: Annotated[Retrain, about("The weekly training.")] = Retrain()
+    online: Annotated[
+        bool,
+        about(
+            "Adapt the weights of the members that serve to what became of their live predictions, within half of the bundle's own. false: only what was "
+            "trained and promoted decides."
+        ),
+    ] = False
     time_zone: Annotated[
         str,
         Meta(min_length=1, max_length=64, pattern="^[A-Za-z]+([/_+-][A-Za-z0-9]+)*$"),

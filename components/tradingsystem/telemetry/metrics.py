@@ -84,6 +84,7 @@ inference_outcomes = _counter(names.INFERENCE_OUTCOMES)
 member_failures = _counter(names.MEMBER_FAILURES)
 shadow_cuts = _counter(names.SHADOW_CUTS)
 outcomes = _counter(names.OUTCOMES)
+weights_update = _gauge(names.WEIGHTS_UPDATE)
 model_version = _gauge(names.MODEL_VERSION)
 
 intents = _counter(names.INTENTS)

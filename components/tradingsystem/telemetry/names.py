@@ -83,6 +83,7 @@ INFERENCE_OUTCOMES = Name("inference_total", "Calls of the model", ("runtime", "
 MEMBER_FAILURES = Name("member_failures_total", "Calls of an own member of the ensemble that gave no vote", ("member",))
 SHADOW_CUTS = Name("shadow_cuts_total", "Cuts offered to the shadow version", ("outcome",))
 OUTCOMES = Name("outcomes_total", "Predictions that were followed to their end", ("role", "label"))
+WEIGHTS_UPDATE = Name("weights_update", "The newest update of the members' weights that was learned live or taken back")
 MODEL_VERSION = Name("model_version", "Version of the bundle that serves", ("role",))
 
 # Trading.
