@@ -24,7 +24,7 @@ def judged(p: F64, role: Role = Role.SERVING) -> Judged:
 def compared(p: F64, wanted: F64 = P, wishes: F64 | None = None) -> Comparison:
     """One cut: who would signal is whose p is above a half."""
     comparison = Comparison(4, Role.SHADOW, 7)
-    comparison.add(judged(P), judged(p, Role.SHADOW), wanted > 0.5, (p if wishes is None else wishes) > 0.5)
+    comparison.add(judged(P), judged(p, Role.SHADOW), wanted > 0.5, (p if wishes is None else wishes) > 0.5, full=True)
     return comparison
 
 

@@ -48,7 +48,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     rows_not_finite: int  # of its rows, those whose scores are no probabilities
     decisions: int  # rows on which at least one of the two would have signalled, cooldown aside
     decisions_changed: int  # of these, where only one would have
-    rank_correlation: float | None  # Spearman's, mean over cuts of at least ten rows weighted by rows; None while there was none
+    rank_correlation: float | None  # Spearman's, mean over full sweeps of at least ten rows, weighted by rows; None while there was none
     difference_mean: float | None  # mean of p(challenger) - p(serving) over usable rows; None while there was none
     latency_p50_us: float | None  # of its inferences, machine time; None while there was none
     latency_p99_us: float | None

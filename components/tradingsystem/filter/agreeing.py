@@ -46,8 +46,9 @@ class Comparison:
         """One of its inferences, machine time."""
         self._latencies.append(latency_us)
 
-    def add(self, serving: Judged, challenger: Judged, wanted: np.ndarray, wishes: np.ndarray) -> None:
-        """A cut that both scored. ``wanted`` bool[n]: the rows that the serving version would signal, ``wishes`` those the challenger would."""
+    def add(self, serving: Judged, challenger: Judged, wanted: np.ndarray, wishes: np.ndarray, *, full: bool) -> None:
+        """A cut that both scored. ``wanted`` bool[n]: the rows that the serving version would signal, ``wishes`` those the challenger would. Ranks are compared
+        in full sweeps only: they cost more than an inference."""
         ours, theirs = serving.assessed, challenger.assessed
         self._cuts += 1
         self._rows += len(theirs.usable)
@@ -58,7 +59,8 @@ class Comparison:
         first, second = ours.p[both], theirs.p[both]
         self._compared_rows += len(first)
         self._difference_sum += float((second - first).sum())
-        self._rank(first, second)
+        if full:
+            self._rank(first, second)
 
     def _rank(self, first: F64, second: F64) -> None:
         if len(first) < ROWS_TO_RANK:

@@ -146,7 +146,7 @@ class Trials:
             self.held.answer(judged.manifest.version, second, rows, judged.assessed.p[sampled], judged.members[sampled])
 
     def _compare(self, comparison: Comparison, decider: Decider, serving: Judged, challenger: Judged, *, full: bool, second: int) -> None:
-        comparison.add(serving, challenger, wishes(decider.book, serving), wishes(decider.book, challenger))
+        comparison.add(serving, challenger, wishes(decider.book, serving), wishes(decider.book, challenger), full=full)
         if full:
             comparison.observed(second)
 
