@@ -258,6 +258,11 @@ def _cut(one: Explanation) -> list[Line]:
         (f"{INDENT}epoch {cut.epoch}, batches {cut.first_seq} to {cut.last_seq}, sealed {to_iso(cut.sealed_at_ns)}; swept {sweep}", ""),
         (f"{INDENT}model {cut.model} on {cut.runtime}: {cut.outcome.value}, {cut.candidates} candidates, {cut.signals} signals", ""),
     ]
+    if cut.weights:
+        lines.append((f"{INDENT}its members blended with the weights of update {cut.weights}, learned live", ""))
+    if cut.canary and one.signal is not None:
+        decided = "it decided here" if one.signal.model == cut.canary else "this symbol is not among them"
+        lines.append((f"{INDENT}canary {cut.canary} for {cut.canary_percent} % of the symbols: {cut.canary_outcome.value}; {decided}", ""))
     lines += [
         (f"{INDENT}batch {batch.seq}: {batch.rows} rows, sealed {clock(batch.sealed_at_ns)}{', after a gap' if batch.gap else ''}", "")
         for batch in one.batches[-BATCHES_SHOWN:]
