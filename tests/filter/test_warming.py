@@ -29,7 +29,7 @@ from tradingsystem.messages.batch import decode_batch, encode_batch
 
 warm_up()
 judging = (scores.usable_rows, scores.agreements, scores.lower_bounds, scores.ranks, scores.sort_window)
-kernels = (apply_rows, kernel.compute, tradability._classify, *judging, outcomes._close, outcomes._barriers)
+kernels = (apply_rows, kernel.compute, tradability._classify, *judging, outcomes._mark, outcomes._barriers)
 before = [len(each.signatures) for each in kernels]
 state, decider, trials = create(spec_of()), Decider(spec_of(), serving()), Trials(3)
 for index, batch in enumerate(TapeMaker(8).day(25, {1: 103.0})):

@@ -87,6 +87,14 @@ def test_ensemble_tells_both_precisions_and_who_loses() -> None:
     assert sum(note.startswith("INT8 loses") for note in row.notes) == len(slower)
 
 
+def test_outcomes_tell_how_many_predictions_were_followed() -> None:
+    """The goal is on one version alone; a challenger beside it follows twice as many."""
+    row = measured("outcomes")
+    assert [line.met is not None for line in row.lines] == [True, False]
+    one, two = (int(note.split(": ")[1].split()[0].replace(",", "")) for note in row.notes)
+    assert 10_000 < one < two == pytest.approx(2 * one, rel=0.05)
+
+
 def test_replay_judges_rows_and_says_that_nautilus_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ensemble is really asked, and a peer that is not installed is named with the place where it was looked for."""
     monkeypatch.setenv(replay.NAUTILUS_PYTHON, NO_PYTHON)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tradingsystem.bundles.manifest import Manifest
 from tradingsystem.domain.outcomes import Agreement, Outcome, Role
-from tradingsystem.domain.rows import F32, I32
+from tradingsystem.domain.rows import F32, F64, I32
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.ensemble.blend import assess
 from tradingsystem.ensemble.confidence import ConfidenceWindow
@@ -117,8 +117,8 @@ class Trials:
             return
         rows = swept.features.rows[self._sampled]
         for judged in decider.judged:
-            self._expect(market, rows, judged.manifest, judged.role)
-            self._answer(judged, self._second, self._sampled, rows)
+            said = (judged.assessed.p[self._sampled], judged.members[self._sampled])
+            self._expect(market, rows, judged.manifest, judged.role, said)
         comparison = self._comparisons.get(Role.CANARY)
         if comparison is None or decider.canary is None:
             return
@@ -128,7 +128,7 @@ class Trials:
         elif Role.SERVING in by_role:
             self._compare(comparison, decider, by_role[Role.SERVING], by_role[Role.CANARY], full=swept.full, second=self._second)
 
-    def _expect(self, market: MarketState, rows: I32, manifest: Manifest, role: Role) -> None:
+    def _expect(self, market: MarketState, rows: I32, manifest: Manifest, role: Role, said: tuple[F64, F32] | None = None) -> None:
         session = market.session
         if not len(rows) or session is None:
             return
@@ -139,7 +139,7 @@ class Trials:
         )
         close_second = (session.close_ns - session.open_ns) // NS_PER_SECOND
         ask = market.columns.now[c.ASK, rows]
-        self.held.expect(manifest.version, rows, ask, self._second, close_second, rule, role=_ROLES.index(role))
+        self.held.expect(manifest.version, rows, ask, self._second, close_second, rule, role=_ROLES.index(role), said=said)
 
     def _answer(self, judged: Judged, second: int, sampled: I32, rows: I32) -> None:
         if len(rows):
