@@ -353,3 +353,23 @@ def test_weights_that_are_no_numbers_open_nothing() -> None:
     """Whatever wrote them: NaN compared with a limit refuses."""
     house = asyncio.run(played(noted(weights(learned=(float("nan"), 0.5, 0.5))), {}))
     assert asyncio.run(house.signals()) == []
+
+
+def test_a_restart_under_a_canary_goes_on_alike(tmp_path: Path) -> None:
+    """Stopped while a canary decides for half, by learned weights: windows, roles and weights are found again, and the whole day replays to the byte."""
+
+    async def scenario() -> None:
+        tape = TapeMaker(COUNT)
+        batches = [tape.batch(notes=(HALVED, weights(version=2))), *day((90, None), (60, None), tape=tape)]
+        models = {2: model(2, slope=7.0)}
+        house = await opened_house(tmp_path, models)
+        half = int(len(batches) * 0.55)
+        await house.run(house.service(), batches[:half], burst=1)
+        second = house.service()
+        await house.run(second, batches[half:], burst=1)
+        assert second.decider.roles == (1, 2, 50)
+        assert {cut.canary for cut in await house.cuts()} == {2}
+        assert {signal.model for signal in await house.signals()} == {1, 2}
+        assert (await replayed(house, batches, {2: 7.0})).differences == []
+
+    asyncio.run(scenario())
