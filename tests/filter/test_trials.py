@@ -18,9 +18,10 @@ from tradingsystem.domain.rows import F32
 from tradingsystem.domain.signals import Cut, CutOutcome, Signal
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.ensemble.labels import SAMPLE_SECONDS
-from tradingsystem.filter.deciding import Serving, expired
+from tradingsystem.filter import service as filter_service
+from tradingsystem.filter.deciding import Answer, Decider, Serving, expired
 from tradingsystem.filter.splitting import share_of
-from tradingsystem.filter.step import Swept
+from tradingsystem.filter.step import Swept, create, step
 from tradingsystem.interfaces import Scores
 from tradingsystem.messages.batch import Batch, encode_batch
 from tradingsystem.messages.codec import decode
@@ -271,8 +272,9 @@ def test_an_expired_bundle_opens_nothing() -> None:
     assert len(outcomes(gone)) == len(outcomes(alive)) > 0
 
 
-def test_a_restart_keeps_what_is_open(tmp_path: Path) -> None:
+def test_a_restart_keeps_what_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in mid-day and started again: every prediction is told once, as if nothing had happened, but those that fell into the silent time."""
+    monkeypatch.setattr(filter_service, "SNAPSHOT_INTERVAL_NS", 0)
 
     async def scenario() -> None:
         batches = day((120, None), (60, None))
@@ -355,8 +357,24 @@ def test_weights_that_are_no_numbers_open_nothing() -> None:
     assert asyncio.run(house.signals()) == []
 
 
-def test_a_restart_under_a_canary_goes_on_alike(tmp_path: Path) -> None:
+def remade(batches: list[Batch], cuts: list[Cut], canary: Serving) -> Decider:
+    """What a decider that was never restarted remembers after these cuts."""
+    state, decider = create(spec_of()), Decider(spec_of(), model(1))
+    decider.assign(decider.serving, canary, cuts[0].canary_percent)
+    by_seq = {batch.seq: batch for batch in batches}
+    for cut in cuts:
+        swept = step(state, [by_seq[seq] for seq in range(cut.first_seq, cut.last_seq + 1)], full=cut.full)
+        answers = [
+            Answer(model.inference.score(swept.features.values), outcome) if outcome is CutOutcome.OK else Answer(None, outcome)  # type: ignore[attr-defined]
+            for model, outcome in ((decider.serving, cut.outcome), (canary, cut.canary_outcome))
+        ]
+        decider.decide(state, swept, answers[0].scores, answers[0].outcome, answers[1])
+    return decider
+
+
+def test_a_restart_under_a_canary_goes_on_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while a canary decides for half, by learned weights: windows, roles and weights are found again, and the whole day replays to the byte."""
+    monkeypatch.setattr(filter_service, "SNAPSHOT_INTERVAL_NS", 0)  # one each minute of the market, however fast it runs
 
     async def scenario() -> None:
         tape = TapeMaker(COUNT)
@@ -368,6 +386,9 @@ def test_a_restart_under_a_canary_goes_on_alike(tmp_path: Path) -> None:
         second = house.service()
         await house.run(second, batches[half:], burst=1)
         assert second.decider.roles == (1, 2, 50)
+        again = remade(batches, await house.cuts(), models[2])
+        for version in (1, 2):
+            np.testing.assert_array_equal(second.decider.windows[version].snapshot()["ring"], again.windows[version].snapshot()["ring"])
         assert {cut.canary for cut in await house.cuts()} == {2}
         assert {signal.model for signal in await house.signals()} == {1, 2}
         assert (await replayed(house, batches, {2: 7.0})).differences == []
