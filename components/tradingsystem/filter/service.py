@@ -324,6 +324,7 @@ class FilterService:
             outcomes_open=len(self.trials.held),
             outcomes_dropped=self.trials.held.dropped,
         )
+        metrics.models_expired.set(len(state.expired))
         self._bus.publish(self._subjects.state(self.name), encode(state))
 
     def _publish_wanted(self) -> None:

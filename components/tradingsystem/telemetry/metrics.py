@@ -85,6 +85,7 @@ member_failures = _counter(names.MEMBER_FAILURES)
 shadow_cuts = _counter(names.SHADOW_CUTS)
 outcomes = _counter(names.OUTCOMES)
 weights_update = _gauge(names.WEIGHTS_UPDATE)
+models_expired = _gauge(names.MODELS_EXPIRED)
 model_version = _gauge(names.MODEL_VERSION)
 
 intents = _counter(names.INTENTS)

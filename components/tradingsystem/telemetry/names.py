@@ -84,6 +84,7 @@ MEMBER_FAILURES = Name("member_failures_total", "Calls of an own member of the e
 SHADOW_CUTS = Name("shadow_cuts_total", "Cuts offered to the shadow version", ("outcome",))
 OUTCOMES = Name("outcomes_total", "Predictions that were followed to their end", ("role", "label"))
 WEIGHTS_UPDATE = Name("weights_update", "The newest update of the members' weights that was learned live or taken back")
+MODELS_EXPIRED = Name("models_expired", "Versions with a role past their valid_until: they open nothing")
 MODEL_VERSION = Name("model_version", "Version of the bundle that serves", ("role",))
 
 # Trading.
