@@ -83,6 +83,8 @@ THOROUGH = (
     "tests/simulator/test_player.py",
     "tests/simulator/test_server.py",
     "tests/world/test_journal_check.py",
+    "tests/world/test_learning_days.py",
+    "tests/world/test_learning_job.py",
 )
 
 

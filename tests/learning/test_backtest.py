@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.learning.some_rows import some_rows
 from tests.learning.test_labels import RULE
+from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.time import NS_PER_SECOND
-from tradingsystem.learning.backtest import Rules, Session, blocks, entries, result
+from tradingsystem.learning.backtest import Rules, blocks, entries, result
 from tradingsystem.learning.labels import closings, label
 from tradingsystem.learning.rows import LearningRows, net
 from tradingsystem.process.serving import SHIPPED_MODELS, choose_in
@@ -63,7 +65,7 @@ def test_doubled_costs_take_the_spread_and_the_fee_once_more() -> None:
 def test_every_result_lies_in_the_block_in_which_it_was_closed() -> None:
     """Sums over blocks are the sums over trades, blocks are as long as said, and an empty one is there with zeros."""
     rows = some_rows(3_000, 5)
-    session = Session("2026-03-02", 0, 4_300 * NS_PER_SECOND)
+    session = Session(date(2026, 3, 2), 0, 4_300 * NS_PER_SECOND)
     champion, challenger = rows.symbol == 1, rows.symbol == 2
     returns = net(rows, 0.5)
     made = blocks([session], rows, returns, champion, challenger, 600)

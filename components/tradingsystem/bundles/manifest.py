@@ -27,14 +27,26 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     brier: float
 
 
-class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
-    """INT8 against FP32 on the held-out rows. ``latency_us`` by batch size, both precisions."""
+class BatchLatency(msgspec.Struct, frozen=True, kw_only=True):
+    """Median time of one inference of so many rows on the machine that made the bundle, in process, one thread."""
+
+    rows: int
+    int8_us: float
+    float_us: float
+
+
+class Quantisation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """INT8 against FP32 on the held-out rows. ``decisions_changed`` counts rows on either side of p = 1/2."""
 
     rank_correlation: float
     sign_agreement: float
     probability_error_max: float
     decisions_changed: int
     rows: int
+    latency: tuple[BatchLatency, ...] = ()
+    calibration_rows: dict[str, int] = {}  # how many rows of each regime the comparison is made on
+    calibration_sha256: str = ""  # of those rows
+    entries_changed: int = 0  # positions that one of the two would have opened and the other not
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

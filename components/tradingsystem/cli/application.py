@@ -24,6 +24,7 @@ MODULES = (
     "world",
     "bench",
     "data",
+    "learn",
     "simulate",
     "run",
 )

@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from tradingsystem.bundles.evidence import Block
 from tradingsystem.bundles.manifest import Manifest
+from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.rows import F32, F64
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.ensemble.blend import assess, break_even
 from tradingsystem.ensemble.confidence import ConfidenceWindow
 from tradingsystem.learning.rows import LearningRows
 
-BLOCK_SECONDS = 1_800
+BLOCK_SECONDS = 300
+"""78 blocks a session: a gate asks for dozens of blocks with trades. What one position spreads over several the block bootstrap allows for."""
 REARM_BELOW = 0.10  # as the filter's signal book
 
 
@@ -32,15 +34,6 @@ class Rules:
 
     threshold: float = 0.70
     quiet_seconds: int = 900
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A session that blocks lie in: ISO date, and where it opens and closes, ns."""
-
-    date: str
-    open_ns: int
-    close_ns: int
 
 
 @dataclass(slots=True)
@@ -108,7 +101,7 @@ def blocks(
                 continue
             found.append(
                 Block(
-                    session=session.date,
+                    session=str(session.day),
                     start_ns=start_ns,
                     trades=int(trades[block]),
                     champion_return_basis_points=float(sums[0][block]),

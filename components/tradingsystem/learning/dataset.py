@@ -65,10 +65,19 @@ class DayCollector:
         second = self.second_of(at_ns)
         kept = (rows + second) % SAMPLE_SECONDS == 0
         if second >= 0 and kept.any():
-            self.symbols.append(rows[kept])
-            self.seconds.append(np.full(int(kept.sum()), second, np.int32))
-            self.features.append(features[kept])
-            self.regimes.append(REGIMES.index(regime))
+            self.sampled(second, rows[kept], features[kept], regime)
+
+    def sampled(self, second: int, rows: I32, features: F32, regime: Regime) -> None:
+        """Feature rows F32[n, 50] of that second, all of which are kept."""
+        self.symbols.append(rows)
+        self.seconds.append(np.full(len(rows), second, np.int32))
+        self.features.append(features)
+        self.regimes.append(REGIMES.index(regime))
+
+    def widen(self, symbols: int) -> None:
+        """Room for so many symbols; those that are new had no quote yet."""
+        more = np.full((symbols - len(self.bid), self.bid.shape[1]), np.nan, np.float32)
+        self.bid, self.ask = np.concatenate([self.bid, more]), np.concatenate([self.ask, more])
 
     def finish(self, rule: LabelRule) -> Rows50:
         """The labelled rows in the order of time; rows without a label are left out."""

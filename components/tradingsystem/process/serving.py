@@ -60,6 +60,14 @@ def in_process_serving(spec: FilterSlice, folder: Path | None, version: int = 0)
     return Serving(inference, manifest), inference.score
 
 
+def scorer(graph: bytes) -> Callable[[F32], Scores]:
+    """A graph that is not a bundle yet, loaded once, for who asks it again and again. Raises ``InvalidBundle``."""
+    from tradingsystem.adapters.onnxruntime import open_session, run
+
+    session = open_session(graph)
+    return lambda features: run(session, features)
+
+
 def score_graph(graph: bytes, features: F32) -> Scores:
     """Scores of features F32[n, 50] by a graph that is not a bundle yet. Raises ``InvalidBundle``."""
     from tradingsystem.adapters.onnxruntime import open_session, run

@@ -103,7 +103,7 @@ def replay_filter(
     state, decider = filter_step.create(spec), Decider(spec, model_of(recorded_cuts[0].model if recorded_cuts else 0)[0])
     half, digest = Half("filter"), hashlib.sha256()
     for cut in recorded_cuts:
-        swept = filter_step.step(state, list(_batches(cut, batches)), full=cut.full)
+        swept = filter_step.step(state, list(batches_of_cut(cut, batches)), full=cut.full)
         if (cut.model, cut.canary, cut.canary_percent) != decider.roles:
             decider.assign(model_of(cut.model)[0], model_of(cut.canary)[0] if cut.canary else None, cut.canary_percent)
         scores = model_of(cut.model)[1](swept) if cut.outcome in ANSWERED else None
@@ -120,7 +120,7 @@ def replay_filter(
     return half
 
 
-def _batches(cut: Cut, batches: dict[tuple[int, int], bytes]) -> Iterator[Batch]:
+def batches_of_cut(cut: Cut, batches: dict[tuple[int, int], bytes]) -> Iterator[Batch]:
     """The batches of a cut. Holes inside a cut are gaps that the filter saw too; a cut without its first or last batch cannot be made again."""
     for seq in range(cut.first_seq, cut.last_seq + 1):
         payload = batches.get((cut.epoch, seq))

@@ -1,0 +1,190 @@
+"""``tradingsystem learn``: from recorded runs to a signed candidate, or to the name of what was in the way."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tradingsystem.domain.errors import InvalidInput, NotAuthorized
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from tradingsystem.learning.backtest import Rules
+    from tradingsystem.spec import TradingSystem
+    from tradingsystem.spec.slices import FilterSlice
+    from tradingsystem.world.learning_days import Days
+    from tradingsystem.world.learning_job import Learned
+
+JOB_KEY_VARIABLE = "TRADINGSYSTEM_JOB_KEY"
+RETRY = 1
+
+_Runs = Annotated[list[Path], typer.Option("--runs", help="Folder of recorded runs, as `up` and `demo` leave them. Again for more.")]
+_Store = Annotated[Path, typer.Option("--store", help="Folder of model versions; the candidate is published there.")]
+_System = Annotated[Path | None, typer.Option("--system", help="The resource: window, thresholds, and the filter's settings.")]
+_Key = Annotated[
+    Path | None, typer.Option("--key", help="File of the private key, 64 hex digits; else the secret NAME-bundle-signing of --system.")
+]
+_Hour = Annotated[str, typer.Option("--scheduled-at", help="The hour it was meant for, as 2026-03-02T23:30. One hour, one candidate.")]
+_Report = Annotated[Path, typer.Option("--report", help="Folder for the report.")]
+_Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for what was read of recordings; STORE/.rows unless given.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
+    group.command("incremental")(incremental)
+    group.command("retrain")(retrain)
+    application.add_typer(group, name="learn")
+
+
+def incremental(
+    *,
+    runs: _Runs,
+    store: _Store,
+    system: _System = None,
+    key: _Key = None,
+    scheduled_at: _Hour = "",
+    report: _Report = Path("reports"),
+    cache: _Cache = None,
+) -> None:
+    """Learn from the newest sessions (learning.incremental.windowSessions) and from a sample, even over regimes, of the older ones.
+
+    Publishes one candidate for its hour, with what it shows for itself on later data, and promotes nothing. Exit 0: a candidate, or a reason by name why
+    this data gives none. 1: no key, or the store could not be written; again is worth trying.
+
+    Example: tradingsystem learn incremental --system system.yaml --runs runs --store models
+    """
+    _learn("incremental", runs, store, system, key, scheduled_at, report, cache)
+
+
+def retrain(
+    *,
+    runs: _Runs,
+    store: _Store,
+    system: _System = None,
+    key: _Key = None,
+    scheduled_at: _Hour = "",
+    report: _Report = Path("reports"),
+    cache: _Cache = None,
+) -> None:
+    """Learn from every session there is, from scratch. Otherwise as `learn incremental`.
+
+    Example: tradingsystem learn retrain --system system.yaml --runs runs --store models --key signing.hex
+    """
+    _learn("retrain", runs, store, system, key, scheduled_at, report, cache)
+
+
+def _learn(
+    name: str, runs: list[Path], store: Path, system: Path | None, key: Path | None, scheduled_at: str, report: Path, cache: Path | None
+) -> None:
+    from tradingsystem.learning.backtest import Rules
+    from tradingsystem.world.learning_job import FINAL, Job, learn  # compiled kernels: no other command should wait for them
+    from tradingsystem.world.learning_store import champion_of, earlier, prepare
+
+    resource = _resource(system)
+    hour = _hour(scheduled_at)
+    identity = f"{resource.metadata.name if resource else 'local'}/{name}/{hour}"
+    console = Console(highlight=False)
+    if (version := earlier(store, identity)) is not None:
+        console.print(f"AlreadyPublished: version {version} is this job's candidate of {hour}; nothing was done", markup=False)
+        return
+    signing = _signing_key(key, resource, console)
+    prepare(store, signing)
+    data = _read(runs, cache or store / ".rows", resource, console)
+    champion = champion_of(store, data.days[-1].model if data.days else 0, signing)
+    job = Job(
+        name=name,
+        identity=identity,
+        store=store,
+        key=signing,
+        champion=champion,
+        window=(resource.spec.learning.incremental.window_sessions if resource else 5) if name == "incremental" else 0,
+        rules=_rules(resource) if resource else Rules(),
+        created=datetime.now(UTC).date(),
+    )
+    with console.status(f"learn {name}") as shown:
+        learned = learn(job, data, lambda doing: shown.update(f"learn {name}: {doing}"))
+    _tell(learned, report, console)
+    if learned.outcome not in FINAL:
+        raise typer.Exit(RETRY)
+
+
+def _read(runs: list[Path], cache: Path, resource: TradingSystem | None, console: Console) -> Days:
+    from tradingsystem.world.learning_days import find_runs, load_days
+
+    found = find_runs(tuple(runs))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(f"{len(found)} recorded runs", total=len(found))
+        return load_days(found, cache, _filter_slice(resource), lambda: progress.advance(task))
+
+
+def _tell(learned: Learned, report: Path, console: Console) -> None:
+    from tradingsystem.world.learning_page import render
+
+    report.mkdir(parents=True, exist_ok=True)
+    page = report / f"learn-{learned.job}.html"
+    page.write_text(render(learned), encoding="utf-8")
+    page.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(learned), indent=1))
+    rows, reached = sum(one.rows for one in learned.sessions), sum(one.reached for one in learned.sessions)
+    console.print(f"{len(learned.sessions)} sessions, {rows:,} rows, {reached:,} reached the target", markup=False)
+    for run, why in learned.left_out:
+        console.print(f"left out: {run}: {why}", markup=False)
+    number = f" version {learned.version}" if learned.version else ""
+    console.print(f"{learned.outcome.value}{number}", markup=False)
+    for said in learned.findings:
+        console.print(f"  {said}", markup=False)
+    console.print(f"Look: {page}", markup=False)
+
+
+def _resource(system: Path | None) -> TradingSystem | None:
+    if system is None:
+        return None
+    from tradingsystem.spec.load import load_file
+
+    return load_file(system)
+
+
+def _filter_slice(resource: TradingSystem | None) -> FilterSlice | None:
+    if resource is None:
+        return None
+    from tradingsystem.spec.slices import FilterSlice, slice_of
+
+    piece = slice_of("filter", resource)
+    assert isinstance(piece, FilterSlice)
+    return piece
+
+
+def _rules(resource: TradingSystem) -> Rules:
+    from tradingsystem.learning.backtest import Rules
+
+    ensemble = resource.spec.ensemble
+    quiet = max(ensemble.signal_expiry_seconds, ensemble.symbol_cooldown_minutes * 60)
+    return Rules(threshold=ensemble.signal_threshold_percent / 100.0, quiet_seconds=quiet)
+
+
+def _hour(scheduled_at: str) -> str:
+    """The name of the run: as given, else the job's as the cluster named it, else this hour."""
+    if scheduled_at:
+        try:
+            return datetime.fromisoformat(scheduled_at).strftime("%Y-%m-%dT%H:%M")
+        except ValueError as error:
+            raise InvalidInput(f"--scheduled-at {scheduled_at}: not a time like 2026-03-02T23:30") from error
+    return os.environ.get(JOB_KEY_VARIABLE) or datetime.now(UTC).strftime("%Y-%m-%dT%H:00")
+
+
+def _signing_key(key: Path | None, resource: TradingSystem | None, console: Console) -> Ed25519PrivateKey | None:
+    from tradingsystem.world.learning_store import signing_key
+
+    try:
+        return signing_key(key, resource)
+    except NotAuthorized as error:
+        console.print(f"{error}", markup=False)
+        return None

@@ -1,0 +1,83 @@
+"""What a learning job needs of the store: the version it is compared with, what it published before, and the key that signs."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tradingsystem.bundles.bundle import Bundle, InvalidBundle, read_bundle
+from tradingsystem.bundles.manifest import MANIFEST_NAME, Manifest
+from tradingsystem.bundles.publishing import STAGING, version_numbers
+from tradingsystem.domain.errors import InvalidInput, NotAuthorized
+from tradingsystem.process.secrets import Secrets, local_folder
+from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, shipped_key
+from tradingsystem.spec import TradingSystem
+from tradingsystem.spec.secrets import signing_secret
+
+KEY_NAME = "privateKey"
+
+
+def prepare(store: Path, key: Ed25519PrivateKey | None) -> None:
+    """An empty store gets the package's own bundle as version 1, which candidates are compared with and numbered after, and the key that verifies what is
+    published. Raises ``OSError``."""
+    store.mkdir(parents=True, exist_ok=True)
+    if not version_numbers(store):
+        staged = store / f"{STAGING}-shipped"
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.copytree(SHIPPED_MODELS / "1", staged)
+        staged.rename(store / "1")
+    public = store / PUBLIC_KEY_FILE
+    if key is not None and not public.exists():
+        public.write_text(key.public_key().public_bytes_raw().hex() + "\n", encoding="ascii")
+
+
+def champion_of(store: Path, served: int, key: Ed25519PrivateKey | None) -> Bundle:
+    """The version that decided in the newest recording, else the package's own. Raises ``InvalidInput`` when none can be read."""
+    own = [key.public_key().public_bytes_raw()] if key is not None else []
+    why = []
+    for folder in (store / str(served), SHIPPED_MODELS / "1"):
+        try:
+            return read_bundle(folder, *own, shipped_key())
+        except InvalidBundle as error:
+            why.append(str(error))
+    raise InvalidInput(f"no version to compare with: {'; '.join(why)}")
+
+
+def earlier(store: Path, identity: str) -> int | None:
+    """The version that this job published before. Only a look that saves the work: ``publish`` verifies it."""
+    for version in reversed(version_numbers(store)):
+        try:
+            manifest = msgspec.json.decode((store / str(version) / MANIFEST_NAME).read_bytes(), type=Manifest)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            continue  # a damaged version is none
+        if manifest.identity == identity:
+            return version
+    return None
+
+
+def signing_key(file: Path | None, resource: TradingSystem | None, mounted: Path | None = None) -> Ed25519PrivateKey:
+    """The private key of 64 hex digits: from ``file``, else the secret of the resource's learning jobs. Raises ``NotAuthorized`` saying what to do."""
+    if file is not None:
+        try:
+            if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise NotAuthorized(str(file), f"others can read it; run: chmod 600 {file}")
+            text = file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotAuthorized(str(file), f"cannot be read ({error})") from error
+        return _key(str(file), text)
+    if resource is None:
+        raise NotAuthorized("signing key", "none given; say where it is with --key, or name the system with --system")
+    name = signing_secret(resource)
+    secrets = Secrets(mounted, mounted=True) if mounted is not None else Secrets(local_folder())
+    return _key(f"secret {name}, key {KEY_NAME}", secrets.value(name, KEY_NAME))
+
+
+def _key(name: str, text: str) -> Ed25519PrivateKey:
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text.strip()))
+    except ValueError as error:
+        raise NotAuthorized(name, "is not 64 hex digits; a new one: openssl rand -hex 32") from error
