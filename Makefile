@@ -2,6 +2,7 @@
 #   .tools/uv     uv, pinned by hash in requirements/uv.txt
 #   .venv         exactly requirements/dev.txt, then this project, editable
 #   .tools/bench  what `make bench` is measured against, apart from .venv because its pins are not ours
+#   .tools/triton tritonserver for a CPU, apart from .venv because it wants numpy 1
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -25,7 +26,7 @@ unexport VIRTUAL_ENV
 FIRST_GENERATORS = components/tradingsystem/spec/schema.py components/tradingsystem/spec/generate_crd.py
 GENERATORS = $(FIRST_GENERATORS) $(filter-out $(FIRST_GENERATORS),$(shell git ls-files --cached --others --exclude-standard '*generate_*.py'))
 
-.PHONY: help venv demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down tools images e2e models generate lock clean
+.PHONY: help venv triton demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down tools images e2e models generate lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -59,12 +60,28 @@ venv: .venv/.installed
 	$(UV) pip sync --quiet --python .tools/bench/bin/python --require-hashes requirements/bench.txt
 	touch $@
 
+# The server's wheel keeps the program that runs model.py once per Python version; the backend looks for it beside itself.
+.tools/triton/.locked: requirements/triton-cpu.txt .tools/uv/.installed
+	@test -x .tools/triton/bin/python || $(UV) venv --quiet --python $(PYTHON) .tools/triton
+	echo "set-up: .tools/triton as requirements/triton-cpu.txt says"
+	$(UV) pip sync --quiet --python .tools/triton/bin/python --require-hashes requirements/triton-cpu.txt
+	site=$$(.tools/triton/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	minor=$$(.tools/triton/bin/python -c 'import sys; print(f"{sys.version_info[0]}.{sys.version_info[1]}")')
+	rm -rf .tools/triton/backends .tools/triton/libs .tools/triton/bin/tritonserver
+	cp -r "$$site/pytriton/tritonserver/backends" .tools/triton/backends
+	cp "$$site/pytriton/tritonserver/python_backend_stubs/$$minor/triton_python_backend_stub" .tools/triton/backends/python/
+	ln -s "$$site/pytriton/tritonserver/bin/tritonserver" .tools/triton/bin/tritonserver
+	ln -s "$$site/nvidia_pytriton.libs" .tools/triton/libs
+	touch $@
+
 # --- run -------------------------------------------------------------------------------------------------------------
 
-demo: venv  ## a simulated trading day on this machine: no keys, no cluster (DATA=, SIGNALS=, SEED=, SPEED=)
-	@$(BIN)/tradingsystem demo $(if $(DATA),--data '$(DATA)') $(if $(SIGNALS),--signals '$(SIGNALS)') $(if $(SEED),--seed '$(SEED)') $(if $(SPEED),--speed '$(SPEED)')
+triton: .tools/triton/.locked  ## a real tritonserver for this machine's CPU into .tools/triton, for RUNTIME=Triton and its tests (380 MB)
 
-bench: venv .tools/bench/.locked  ## every measured number, as a table and as JSON, beside alpaca-py and NautilusTrader
+demo: venv $(if $(filter Triton,$(RUNTIME)),.tools/triton/.locked)  ## a simulated trading day on this machine: no keys, no cluster (DATA=, SIGNALS=, SEED=, SPEED=, RUNTIME=Triton)
+	@$(BIN)/tradingsystem demo $(if $(DATA),--data '$(DATA)') $(if $(SIGNALS),--signals '$(SIGNALS)') $(if $(SEED),--seed '$(SEED)') $(if $(SPEED),--speed '$(SPEED)') $(if $(RUNTIME),--runtime '$(RUNTIME)')
+
+bench: venv .tools/bench/.locked .tools/triton/.locked  ## every measured number, as a table and as JSON, beside alpaca-py and NautilusTrader
 	@NAUTILUS_PYTHON=.tools/bench/bin/python $(BIN)/tradingsystem bench
 
 world: venv  ## seeded days of execution with faults, in virtual time; checked after every step (SEEDS=, FIRST=, PROCESSES=)
@@ -121,7 +138,7 @@ house: venv
 	@$(BIN)/pytest $(PYTEST_FLAGS) -n 0 tests/house
 
 unit: venv
-	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not thorough and not nats and not redis and not pods'
+	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not thorough and not nats and not redis and not triton and not pods'
 
 generated: venv
 	@sums() { git ls-files -z --cached --others --exclude-standard | xargs -0 sha256sum 2> /dev/null | sort -k 2; }
@@ -130,7 +147,7 @@ generated: venv
 	stale=$$(diff <(echo "$$before") <(sums) | sed -nE 's/^> [0-9a-f]+ +/  /p' || true)
 	test -z "$$stale" || { printf 'generated from something older, now written anew; commit them:\n%s\n' "$$stale" >&2; exit 1; }
 
-test: venv  ## every test: with real nats-server and redis-server, then the slow ones (a whole simulated day) one by one
+test: venv .tools/triton/.locked  ## every test: with real nats-server, redis-server and tritonserver, then the slow ones (a whole simulated day) one by one
 	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not pods'
 	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m 'slow and not pods' || { status=$$?; test $$status -eq 5 && echo 'test: no test is marked slow'; }
 
@@ -153,10 +170,10 @@ lock: .tools/uv/.installed  ## resolve requirements/*.txt anew (UPGRADE=1: to th
 	compile() { echo "lock: $$1"; $(LOCK) $$upgrade --output-file "requirements/$$1" "$${@:2}"; }
 	compile dev.txt pyproject.toml --extra dev --extra operator
 	compile base.txt pyproject.toml --constraint requirements/dev.txt
-	for extra in operator learn gpu; do compile $$extra.txt pyproject.toml --extra $$extra --constraint requirements/dev.txt; done
+	for extra in operator learn gpu triton; do compile $$extra.txt pyproject.toml --extra $$extra --constraint requirements/dev.txt; done
 	for name in build operator-image; do compile $$name.txt requirements/$$name.in --constraint requirements/dev.txt; done
-	compile triton.txt pyproject.toml --extra triton  # tritonclient holds onnx and protobuf back
 	compile bench.txt requirements/bench.in
+	compile triton-cpu.txt requirements/triton-cpu.in
 	compile uv.txt requirements/uv.in
 
 clean:  ## remove what make, the tools and the runs left here

@@ -36,19 +36,23 @@ class Need:
     programs: tuple[str, ...]
     remedy: str
     demanded_in_ci: bool = True
+    folder: Path | None = None  # where else the program may lie
     mounts: bool = False  # the program must be allowed to mount file systems
     built: tuple[build.Program, ...] = ()  # built here, by tests/cluster, and lying in its cache
     packages: Mapping[str, str] = dataclasses.field(default_factory=dict)  # programs of Debian packages that root runs
 
     def path(self) -> str | None:
         """Where the first program found lies: beside this interpreter, else on PATH."""
-        places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        places = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ.get("PATH", ""), *([str(self.folder)] if self.folder else [])]
+        )
         return next((found for name in self.programs if (found := shutil.which(name, path=places))), None)
 
 
 NEEDS = {
     "nats": Need(("nats-server",), "it is installed with the project: make venv"),
     "redis": Need(("redis-server",), "on Debian and Ubuntu: apt-get install redis-server"),
+    "triton": Need(("tritonserver",), "make triton", folder=Path(__file__).parents[1] / ".tools" / "triton" / "bin"),
     "cluster": Need(("etcd", "kube-apiserver"), "make cluster", built=build.API_PROGRAMS),
     "pods": Need(("containerd",), "make cluster (as root)", built=build.NODE_PROGRAMS, packages=packages.NODE_PACKAGES),
     "kwok": Need(("kwok",), "python -m tests.cluster.run build", built=(*build.CONTROL_PLANE_PROGRAMS, build.KWOK)),
