@@ -125,10 +125,10 @@ REASONS: tuple[Reason, ...] = (
         "Set InProcess to be rid of the warning.",
     ),
     Reason(
-        "LearningNotInThisRelease",
+        "CandidatesStayOnTheirVolume",
         ConditionType.WARNING,
-        "The learning jobs are there and suspended: this release has no learning service.",
-        "Empty both schedules of spec.learning to be rid of the warning.",
+        "Learning jobs run, and what they publish stays on the recorder's volume: this release does not bring it to the pods that serve.",
+        "Read the reports beside the candidates, under models/reports; or empty both schedules of spec.learning to be rid of the warning.",
     ),
     Reason(
         "StorageSizeChanged",

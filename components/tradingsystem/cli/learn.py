@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -18,23 +19,27 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from tradingsystem.learning.backtest import Rules
-    from tradingsystem.spec import TradingSystem
+    from tradingsystem.spec.ensemble import Ensemble
     from tradingsystem.spec.slices import FilterSlice
     from tradingsystem.world.learning_days import Days
     from tradingsystem.world.learning_job import Learned
 
 JOB_KEY_VARIABLE = "TRADINGSYSTEM_JOB_KEY"
 RETRY = 1
+WINDOW_SESSIONS = 5  # where no resource says it: the spec's default
 
-_Runs = Annotated[list[Path], typer.Option("--runs", help="Folder of recorded runs, as `up` and `demo` leave them. Again for more.")]
-_Store = Annotated[Path, typer.Option("--store", help="Folder of model versions; the candidate is published there.")]
-_System = Annotated[Path | None, typer.Option("--system", help="The resource: window, thresholds, and the filter's settings.")]
-_Key = Annotated[
+Runs = Annotated[list[Path], typer.Option("--runs", help="Folder of recorded runs, as `up` and `demo` leave them. Again for more.")]
+Store = Annotated[Path, typer.Option("--store", help="Folder of model versions; the candidate is published there.")]
+System = Annotated[Path | None, typer.Option("--system", help="The resource: window, thresholds, and the filter's settings.")]
+Key = Annotated[
     Path | None, typer.Option("--key", help="File of the private key, 64 hex digits; else the secret NAME-bundle-signing of --system.")
 ]
-_Hour = Annotated[str, typer.Option("--scheduled-at", help="The hour it was meant for, as 2026-03-02T23:30. One hour, one candidate.")]
-_Report = Annotated[Path, typer.Option("--report", help="Folder for the report.")]
-_Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for what was read of recordings; STORE/.rows unless given.")]
+Hour = Annotated[str, typer.Option("--scheduled-at", help="The hour it was meant for, as 2026-03-02T23:30. One hour, one candidate.")]
+Report = Annotated[Path, typer.Option("--report", help="Folder for the report.")]
+Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for what was read of recordings; STORE/.rows unless given.")]
+SliceFile = Annotated[Path | None, typer.Option("--slice-file", hidden=True, help="In a pod, instead of --system.")]
+FilterSliceFile = Annotated[Path | None, typer.Option("--filter-slice-file", hidden=True, help="In a pod, the filter's settings.")]
+SecretsFolder = Annotated[Path | None, typer.Option("--secrets-folder", hidden=True, help="In a pod, where secrets are mounted.")]
 
 
 def register(application: typer.Typer) -> None:
@@ -47,13 +52,16 @@ def register(application: typer.Typer) -> None:
 
 def incremental(
     *,
-    runs: _Runs,
-    store: _Store,
-    system: _System = None,
-    key: _Key = None,
-    scheduled_at: _Hour = "",
-    report: _Report = Path("reports"),
-    cache: _Cache = None,
+    runs: Runs,
+    store: Store,
+    system: System = None,
+    key: Key = None,
+    scheduled_at: Hour = "",
+    report: Report = Path("reports"),
+    cache: Cache = None,
+    slice_file: SliceFile = None,
+    filter_slice_file: FilterSliceFile = None,
+    secrets_folder: SecretsFolder = None,
 ) -> None:
     """Learn from the newest sessions (learning.incremental.windowSessions) and from a sample, even over regimes, of the older ones.
 
@@ -62,52 +70,106 @@ def incremental(
 
     Example: tradingsystem learn incremental --system system.yaml --runs runs --store models
     """
-    _learn("incremental", runs, store, system, key, scheduled_at, report, cache)
+    settings = _settings(system, slice_file, filter_slice_file)
+    _learn("incremental", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache)
 
 
 def retrain(
     *,
-    runs: _Runs,
-    store: _Store,
-    system: _System = None,
-    key: _Key = None,
-    scheduled_at: _Hour = "",
-    report: _Report = Path("reports"),
-    cache: _Cache = None,
+    runs: Runs,
+    store: Store,
+    system: System = None,
+    key: Key = None,
+    scheduled_at: Hour = "",
+    report: Report = Path("reports"),
+    cache: Cache = None,
+    slice_file: SliceFile = None,
+    filter_slice_file: FilterSliceFile = None,
+    secrets_folder: SecretsFolder = None,
 ) -> None:
     """Learn from every session there is, from scratch. Otherwise as `learn incremental`.
 
     Example: tradingsystem learn retrain --system system.yaml --runs runs --store models --key signing.hex
     """
-    _learn("retrain", runs, store, system, key, scheduled_at, report, cache)
+    settings = _settings(system, slice_file, filter_slice_file)
+    _learn("retrain", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What a resource says of learning; without one the defaults, and each run has to say itself what its filter ran with."""
+
+    system: str
+    window: int
+    rules: Rules
+    filter: FilterSlice | None
+
+
+def _settings(system: Path | None, slice_file: Path | None, filter_slice_file: Path | None) -> _Settings:
+    from tradingsystem.learning.backtest import Rules
+    from tradingsystem.spec.load import load_file
+    from tradingsystem.spec.slices import FilterSlice, LearningSlice, slice_of
+
+    if slice_file is not None:
+        piece = _decoded(slice_file, LearningSlice)
+        own = _decoded(filter_slice_file, FilterSlice) if filter_slice_file is not None else None
+        return _Settings(piece.system, piece.learning.incremental.window_sessions, _rules(piece.ensemble), own)
+    if system is None:
+        return _Settings("", WINDOW_SESSIONS, Rules(), None)
+    resource = load_file(system)
+    mine = slice_of("filter", resource)
+    assert isinstance(mine, FilterSlice)
+    spec = resource.spec
+    return _Settings(resource.metadata.name, spec.learning.incremental.window_sessions, _rules(spec.ensemble), mine)
+
+
+_Slice = TypeVar("_Slice")
+
+
+def _decoded(path: Path, kind: type[_Slice]) -> _Slice:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path}: {error}") from error
+
+
+def _rules(ensemble: Ensemble) -> Rules:
+    from tradingsystem.learning.backtest import Rules
+
+    quiet = max(ensemble.signal_expiry_seconds, ensemble.symbol_cooldown_minutes * 60)
+    return Rules(threshold=ensemble.signal_threshold_percent / 100.0, quiet_seconds=quiet)
 
 
 def _learn(
-    name: str, runs: list[Path], store: Path, system: Path | None, key: Path | None, scheduled_at: str, report: Path, cache: Path | None
+    name: str,
+    runs: list[Path],
+    store: Path,
+    settings: _Settings,
+    key: Path | None,
+    secrets_folder: Path | None,
+    hour: str,
+    report: Path,
+    cache: Path | None,
 ) -> None:
-    from tradingsystem.learning.backtest import Rules
     from tradingsystem.world.learning_job import FINAL, Job, learn  # compiled kernels: no other command should wait for them
     from tradingsystem.world.learning_store import champion_of, earlier, prepare
 
-    resource = _resource(system)
-    hour = _hour(scheduled_at)
-    identity = f"{resource.metadata.name if resource else 'local'}/{name}/{hour}"
-    console = Console(highlight=False)
+    identity = f"{settings.system or 'local'}/{name}/{hour}"
+    console = Console(highlight=False, soft_wrap=True)
     if (version := earlier(store, identity)) is not None:
         console.print(f"AlreadyPublished: version {version} is this job's candidate of {hour}; nothing was done", markup=False)
         return
-    signing = _signing_key(key, resource, console)
+    signing = _signing_key(key, settings.system, secrets_folder, console)
     prepare(store, signing)
-    data = _read(runs, cache or store / ".rows", resource, console)
-    champion = champion_of(store, data.days[-1].model if data.days else 0, signing)
+    data = _read(runs, cache or store / ".rows", settings.filter, console)
     job = Job(
         name=name,
         identity=identity,
         store=store,
         key=signing,
-        champion=champion,
-        window=(resource.spec.learning.incremental.window_sessions if resource else 5) if name == "incremental" else 0,
-        rules=_rules(resource) if resource else Rules(),
+        champion=champion_of(store, data.days[-1].model if data.days else 0, signing),
+        window=settings.window if name == "incremental" else 0,
+        rules=settings.rules,
         created=datetime.now(UTC).date(),
     )
     with console.status(f"learn {name}") as shown:
@@ -117,13 +179,13 @@ def _learn(
         raise typer.Exit(RETRY)
 
 
-def _read(runs: list[Path], cache: Path, resource: TradingSystem | None, console: Console) -> Days:
+def _read(runs: list[Path], cache: Path, spec: FilterSlice | None, console: Console) -> Days:
     from tradingsystem.world.learning_days import find_runs, load_days
 
     found = find_runs(tuple(runs))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"{len(found)} recorded runs", total=len(found))
-        return load_days(found, cache, _filter_slice(resource), lambda: progress.advance(task))
+        return load_days(found, cache, spec, lambda: progress.advance(task))
 
 
 def _tell(learned: Learned, report: Path, console: Console) -> None:
@@ -144,32 +206,6 @@ def _tell(learned: Learned, report: Path, console: Console) -> None:
     console.print(f"Look: {page}", markup=False)
 
 
-def _resource(system: Path | None) -> TradingSystem | None:
-    if system is None:
-        return None
-    from tradingsystem.spec.load import load_file
-
-    return load_file(system)
-
-
-def _filter_slice(resource: TradingSystem | None) -> FilterSlice | None:
-    if resource is None:
-        return None
-    from tradingsystem.spec.slices import FilterSlice, slice_of
-
-    piece = slice_of("filter", resource)
-    assert isinstance(piece, FilterSlice)
-    return piece
-
-
-def _rules(resource: TradingSystem) -> Rules:
-    from tradingsystem.learning.backtest import Rules
-
-    ensemble = resource.spec.ensemble
-    quiet = max(ensemble.signal_expiry_seconds, ensemble.symbol_cooldown_minutes * 60)
-    return Rules(threshold=ensemble.signal_threshold_percent / 100.0, quiet_seconds=quiet)
-
-
 def _hour(scheduled_at: str) -> str:
     """The name of the run: as given, else the job's as the cluster named it, else this hour."""
     if scheduled_at:
@@ -180,11 +216,11 @@ def _hour(scheduled_at: str) -> str:
     return os.environ.get(JOB_KEY_VARIABLE) or datetime.now(UTC).strftime("%Y-%m-%dT%H:00")
 
 
-def _signing_key(key: Path | None, resource: TradingSystem | None, console: Console) -> Ed25519PrivateKey | None:
+def _signing_key(key: Path | None, system: str, secrets_folder: Path | None, console: Console) -> Ed25519PrivateKey | None:
     from tradingsystem.world.learning_store import signing_key
 
     try:
-        return signing_key(key, resource)
+        return signing_key(key, system, secrets_folder)
     except NotAuthorized as error:
         console.print(f"{error}", markup=False)
         return None

@@ -39,9 +39,9 @@ _SOURCE_KEYS: dict[SourceType, tuple[SecretKey, ...]] = {
 _BROKER_KEYS: dict[BrokerType, tuple[SecretKey, ...]] = {BrokerType.ALPACA: _ALPACA_KEYS}
 
 
-def signing_secret(system: TradingSystem) -> str:
-    """Name of the secret with the key that signs bundles; learning jobs alone mount it."""
-    return f"{system.metadata.name}-bundle-signing"
+def signing_secret(system: str) -> str:
+    """Name of the secret with the key that signs the bundles of that system; learning jobs alone mount it."""
+    return f"{system}-bundle-signing"
 
 
 def secrets_of(service: str, system: TradingSystem) -> tuple[SecretNeed, ...]:
@@ -61,5 +61,5 @@ def secrets_of(service: str, system: TradingSystem) -> tuple[SecretNeed, ...]:
         broker = spec.execution.broker
         needs.append(SecretNeed(name=broker.watcher_secret_ref.name or broker.secret_ref.name, keys=_BROKER_KEYS[broker.type]))
     if service == "learning":
-        needs.append(SecretNeed(name=signing_secret(system), keys=(SecretKey(name="privateKey"),)))
+        needs.append(SecretNeed(name=signing_secret(system.metadata.name), keys=(SecretKey(name="privateKey"),)))
     return tuple(dict.fromkeys(needs))

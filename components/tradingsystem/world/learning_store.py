@@ -15,7 +15,6 @@ from tradingsystem.bundles.publishing import STAGING, version_numbers
 from tradingsystem.domain.errors import InvalidInput, NotAuthorized
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, shipped_key
-from tradingsystem.spec import TradingSystem
 from tradingsystem.spec.secrets import signing_secret
 
 KEY_NAME = "privateKey"
@@ -59,8 +58,11 @@ def earlier(store: Path, identity: str) -> int | None:
     return None
 
 
-def signing_key(file: Path | None, resource: TradingSystem | None, mounted: Path | None = None) -> Ed25519PrivateKey:
-    """The private key of 64 hex digits: from ``file``, else the secret of the resource's learning jobs. Raises ``NotAuthorized`` saying what to do."""
+def signing_key(file: Path | None, system: str, mounted: Path | None = None) -> Ed25519PrivateKey:
+    """The private key of 64 hex digits: from ``file``, else the secret of that system's learning jobs, in a pod at ``mounted``.
+
+    Raises ``NotAuthorized`` saying what to do.
+    """
     if file is not None:
         try:
             if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -69,9 +71,9 @@ def signing_key(file: Path | None, resource: TradingSystem | None, mounted: Path
         except (OSError, UnicodeDecodeError) as error:
             raise NotAuthorized(str(file), f"cannot be read ({error})") from error
         return _key(str(file), text)
-    if resource is None:
+    if not system:
         raise NotAuthorized("signing key", "none given; say where it is with --key, or name the system with --system")
-    name = signing_secret(resource)
+    name = signing_secret(system)
     secrets = Secrets(mounted, mounted=True) if mounted is not None else Secrets(local_folder())
     return _key(f"secret {name}, key {KEY_NAME}", secrets.value(name, KEY_NAME))
 

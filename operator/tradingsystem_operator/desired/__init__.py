@@ -21,10 +21,10 @@ from tradingsystem_operator.objects import Object, Owner
 from tradingsystem_operator.release import Release
 
 TRITON_NOT_IN_THIS_RELEASE = "TritonNotInThisRelease"
-LEARNING_NOT_IN_THIS_RELEASE = "LearningNotInThisRelease"
+CANDIDATES_STAY_ON_THEIR_VOLUME = "CandidatesStayOnTheirVolume"
 
 __all__ = [
-    "LEARNING_NOT_IN_THIS_RELEASE",
+    "CANDIDATES_STAY_ON_THEIR_VOLUME",
     "TRITON_NOT_IN_THIS_RELEASE",
     "build_all",
     "disruption_budgets",
@@ -52,8 +52,11 @@ def left_out(system: TradingSystem) -> tuple[tuple[str, str], ...]:
         workload.name for workload in plan(_without_triton(system), Placement.KUBERNETES).workloads if workload.kind is WorkloadKind.JOB
     ]
     if jobs:
-        message = f"this release has no learning service: {', '.join(jobs)} are there and suspended; the pinned or newest bundle serves"
-        found.append((LEARNING_NOT_IN_THIS_RELEASE, message))
+        message = (
+            f"{', '.join(jobs)} run and keep their candidates on the recorder's volume, under models; this release does not bring them to the pods"
+            " that serve, so the pinned or newest bundle of the image serves on"
+        )
+        found.append((CANDIDATES_STAY_ON_THEIR_VOLUME, message))
     return tuple(found)
 
 

@@ -42,6 +42,20 @@ def command_line(workload: Workload, made: Plan) -> list[str]:
     return given
 
 
+def learning_command(workload: Workload) -> list[str]:
+    """Program and arguments of a learning job, which is no service: it ends by itself and speaks with nobody."""
+    flags = {
+        "slice-file": places.SLICE_FOLDER / SLICE_KEY,
+        "filter-slice-file": places.FILTER_SLICE_FOLDER / SLICE_KEY,
+        "secrets-folder": places.SECRETS_FOLDER,
+        "runs": places.RECORDINGS_FOLDER,
+        "store": places.MODELS_FOLDER,
+        "report": places.MODELS_FOLDER / "reports",
+    }
+    command = ["tradingsystem", "learn", workload.name.partition("-")[2]]
+    return command + [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+
 def nats_url(made: Plan) -> str:
     """Where services find the message server."""
     return f"nats://{name_of(made.system, 'nats')}:{made.workload('nats').port('client')}"

@@ -14,6 +14,9 @@ SECRETS_FOLDER = PurePosixPath("/etc/tradingsystem/secrets")
 SYMBOLS_FILE = PurePosixPath("/etc/tradingsystem/symbols/symbols")
 STATE_FOLDER = PurePosixPath("/var/lib/tradingsystem/state")
 RUN_FOLDER = PurePosixPath("/var/lib/tradingsystem/run")
+FILTER_SLICE_FOLDER = PurePosixPath("/etc/tradingsystem/filter-slice")
+RECORDINGS_FOLDER = PurePosixPath("/var/lib/tradingsystem/recordings")
+MODELS_FOLDER = PurePosixPath("/var/lib/tradingsystem/models")
 TEMPORARY_FOLDER = PurePosixPath("/tmp")
 CAPTURE_FILE = RUN_FOLDER / "wire.jsonl"
 

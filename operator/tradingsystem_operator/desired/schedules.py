@@ -1,6 +1,7 @@
 """CronJobs: when models learn. A job may start twice or not at all, so what it does is named by the hour it was meant for, not by when it ran.
 
-The schedule is there; as long as the release has no learning service, every one of them is suspended, and the status says so.
+A job reads the recorder's volume and keeps its candidates on it, so it runs on the recorder's node, which alone may mount it. It is the only pod that
+mounts the key that signs.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import hashlib
 
 from tradingsystem.spec import Plan, Workload
-from tradingsystem_operator.desired.arguments import command_line
+from tradingsystem_operator.desired import places
+from tradingsystem_operator.desired.arguments import learning_command
 from tradingsystem_operator.desired.pods import container, service_volumes, template
 from tradingsystem_operator.desired.scheduling import placement, resources
+from tradingsystem_operator.desired.workloads import RECORDINGS_CLAIM
 from tradingsystem_operator.objects import BOOT_HASH_ANNOTATION, CRON_JOB, Object, Owner, labels_of, make, name_of
 from tradingsystem_operator.release import Release
 
@@ -36,15 +39,17 @@ def schedule_name(system: str, workload: str) -> str:
 def schedule(workload: Workload, made: Plan, release: Release, owner: Owner) -> Object:
     """One learning schedule."""
     volumes, mounts = service_volumes(owner, workload)
-    one = container(workload, release, command_line(workload, made), mounts, resources(workload, None), {})
+    more, places_of_them = _recordings(owner)
+    volumes, mounts = [*volumes, *more], [*mounts, *places_of_them]
+    one = container(workload, release, learning_command(workload), mounts, resources(workload, None), {})
     one["env"].append({"name": "TRADINGSYSTEM_JOB_KEY", "valueFrom": {"fieldRef": {"fieldPath": JOB_KEY}}})
     pod = template(
-        owner, workload, one, volumes, {BOOT_HASH_ANNOTATION: made.boot_hash}, restartPolicy="Never", **placement(workload, None)
+        owner, workload, one, volumes, {BOOT_HASH_ANNOTATION: made.boot_hash}, restartPolicy="Never", **_beside_recorder(owner, workload)
     )
     spec: Object = {
         "schedule": workload.schedule,
         "timeZone": workload.time_zone,
-        "suspend": True,
+        "suspend": False,
         "concurrencyPolicy": "Forbid",
         "startingDeadlineSeconds": LATE_SECONDS_MAX,
         "successfulJobsHistoryLimit": 3,
@@ -55,3 +60,26 @@ def schedule(workload: Workload, made: Plan, release: Release, owner: Owner) -> 
         },
     }
     return make(CRON_JOB, owner, schedule_name(owner.name, workload.name), workload.name, spec=spec)
+
+
+def _recordings(owner: Owner) -> tuple[list[Object], list[Object]]:
+    """The recorder's volume: its recordings to read, beside them a folder for model versions to write; and what the filter runs with."""
+    recorder = name_of(owner.name, "recorder")
+    volumes: list[Object] = [
+        {"name": "recordings", "persistentVolumeClaim": {"claimName": f"{RECORDINGS_CLAIM}-{recorder}-0"}},
+        {"name": "filter-slice", "configMap": {"name": name_of(owner.name, "filter"), "defaultMode": places.CONFIGURATION_MODE}},
+    ]
+    mounts: list[Object] = [
+        {"name": "recordings", "mountPath": str(places.RECORDINGS_FOLDER / "recording"), "subPath": "recording", "readOnly": True},
+        {"name": "recordings", "mountPath": str(places.MODELS_FOLDER), "subPath": "models"},
+        {"name": "filter-slice", "mountPath": str(places.FILTER_SLICE_FOLDER), "readOnly": True},
+    ]
+    return volumes, mounts
+
+
+def _beside_recorder(owner: Owner, workload: Workload) -> Object:
+    """Where a learning pod may run: as its component asks, and on the recorder's node, since its volume is mounted on one node at a time."""
+    found = placement(workload, None)
+    recorder = {"labelSelector": {"matchLabels": labels_of(owner.name, "recorder")}, "topologyKey": "kubernetes.io/hostname"}
+    found["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [recorder]}}
+    return found

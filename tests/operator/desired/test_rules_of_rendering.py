@@ -90,12 +90,42 @@ def test_triton_is_left_out_by_name_and_models_run_in_process() -> None:
     assert [reason for reason, _ in left_out(system)] == ["TritonNotInThisRelease"]
 
 
-def test_learning_is_suspended_and_said_so() -> None:
-    """The schedules are there in Paper and Live, in their zone, never two at once; without a learning service none of them starts."""
-    spec = thing(PAPER, "CronJob", "learning-incremental")["spec"]
-    assert (spec["suspend"], spec["timeZone"], spec["concurrencyPolicy"]) == (True, "America/New_York", "Forbid")
-    assert [reason for reason, _ in left_out(of(PAPER))] == ["LearningNotInThisRelease"]
+def test_learning_runs_on_its_schedule_in_paper_and_live() -> None:
+    """Not suspended, in its zone, never two at once, by the command a person would give; in Simulation there is none."""
+    for given in (PAPER, LIVE):
+        spec = thing(given, "CronJob", "learning-incremental")["spec"]
+        assert (spec["suspend"], spec["timeZone"], spec["concurrencyPolicy"]) == (False, "America/New_York", "Forbid")
+        (one,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        assert [*one["command"], *one["args"][:2]] == ["tradingsystem", "learn", "incremental"]
+    assert [reason for reason, _ in left_out(of(PAPER))] == ["CandidatesStayOnTheirVolume"]
     assert left_out(of({})) == ()
+
+
+def test_learning_reads_recordings_and_alone_has_the_key_that_signs() -> None:
+    """The recordings are read-only, candidates have a folder of their own on the same volume, on the recorder's node; no other pod mounts the key."""
+    pod = thing(LIVE, "CronJob", "learning-retrain")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    mounted = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    claim = next(volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if volume["name"] == "recordings")
+    recorder = thing(LIVE, "StatefulSet", "recorder")
+    assert claim == f"{recorder['spec']['volumeClaimTemplates'][0]['metadata']['name']}-{recorder['metadata']['name']}-0"
+    assert mounted["/var/lib/tradingsystem/recordings/recording"]["readOnly"]
+    assert "readOnly" not in mounted["/var/lib/tradingsystem/models"]
+    (beside,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert beside["labelSelector"]["matchLabels"] == recorder["spec"]["selector"]["matchLabels"]
+    with_key = {each["metadata"]["name"] for each in build_all(of(LIVE), RELEASE, OWNER) if "-bundle-signing" in str(each)}
+    assert {name.rpartition("learning-")[2] for name in with_key} == {"incremental", "retrain"}
+
+
+def test_the_command_in_the_pod_is_one_the_program_knows() -> None:
+    """Every flag that the operator gives a learning job is one that `tradingsystem learn` has."""
+    import inspect
+
+    from tradingsystem.cli import learn
+
+    (one,) = thing(PAPER, "CronJob", "learning-retrain")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    flags = {word for word in one["args"] if word.startswith("--")}
+    known = {f"--{name.replace('_', '-')}" for name in inspect.signature(learn.retrain).parameters}
+    assert flags <= known
 
 
 def test_schedule_names_leave_room_and_stay_apart() -> None:
