@@ -57,6 +57,9 @@ async def _demo(options: DemoOptions, program: Path, console: Console) -> int:
     _tell(verdict, day, played, console, explain=recorded_by_model)
     report = REPORT if REPORT.parent.is_dir() or folder.parts[0] == "runs" else folder / "demo.html"
     await asyncio.to_thread(write_report, folder, report, day, verdict.problems)
+    from tradingsystem.world.learning_store import note_demo  # what it needs loads slowly, and the day must not wait for it
+
+    await asyncio.to_thread(note_demo, folder, day)
     _what_next(report, folder, options, console)
     return EXIT_FAILED if verdict.problems else 0
 

@@ -12,6 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from tradingsystem.domain.errors import InvalidInput, NotAuthorized
 
@@ -47,6 +48,7 @@ def register(application: typer.Typer) -> None:
     group = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
     group.command("incremental")(incremental)
     group.command("retrain")(retrain)
+    group.command("backtest")(backtest)
     application.add_typer(group, name="learn")
 
 
@@ -93,6 +95,42 @@ def retrain(
     """
     settings = _settings(system, slice_file, filter_slice_file)
     _learn("retrain", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache)
+
+
+def backtest(
+    *,
+    runs: Runs,
+    store: Store,
+    version: Annotated[int, typer.Option("--version", min=1, help="The version that is looked at.")],
+    against: Annotated[int, typer.Option("--against", min=1, help="The version that it is held against.")] = 1,
+    system: System = None,
+    cache: Cache = None,
+) -> None:
+    """Let two versions decide on recorded days and print what each would have earned, with costs as they were and twice as dear.
+
+    Sessions that a version was trained on flatter it. The look enters the ledger: the more looks at the same sessions, the less one good result is worth.
+
+    Example: tradingsystem learn backtest --runs runs --store models --version 3 --against 1
+    """
+    from tradingsystem.world.learning_backtest import backtest as judge
+    from tradingsystem.world.learning_store import gather, version_of
+
+    settings = _settings(system, None, None)
+    console = Console(highlight=False, soft_wrap=True)
+    first, second = (version_of(store, number, None) for number in (against, version))
+    found, data = _read(runs, cache or store / ".rows", settings.filter, console)
+    gather(found, store)
+    done = judge(data, first, second, settings.rules, store)
+    table = Table("costs", "version", "trades", "reached the target", "basis points each", "in all", box=None)
+    for one in done.traded:
+        for number, traded in ((against, one.champion), (version, one.challenger)):
+            shown = (f"{traded.hit_rate:.0%}", f"{traded.mean_basis_points:+.1f}") if traded.trades else ("", "")
+            table.add_row(f"x {one.times:g}", str(number), str(traded.trades), *shown, f"{traded.sum_basis_points:+.1f}")
+    console.print(table)
+    console.print(
+        f"{len(data.days)} sessions, {done.rows:,} rows; look {done.trials} at these sessions: {done.deflated:.2f} is the chance that version {version}"
+        f" gains on {against} by more than luck shows among them"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +190,7 @@ def _learn(
     cache: Path | None,
 ) -> None:
     from tradingsystem.world.learning_job import FINAL, Job, learn  # compiled kernels: no other command should wait for them
-    from tradingsystem.world.learning_store import champion_of, earlier, prepare
+    from tradingsystem.world.learning_store import champion_of, earlier, gather, prepare
 
     identity = f"{settings.system or 'local'}/{name}/{hour}"
     console = Console(highlight=False, soft_wrap=True)
@@ -161,7 +199,8 @@ def _learn(
         return
     signing = _signing_key(key, settings.system, secrets_folder, console)
     prepare(store, signing)
-    data = _read(runs, cache or store / ".rows", settings.filter, console)
+    found, data = _read(runs, cache or store / ".rows", settings.filter, console)
+    gather(found, store)
     job = Job(
         name=name,
         identity=identity,
@@ -179,13 +218,13 @@ def _learn(
         raise typer.Exit(RETRY)
 
 
-def _read(runs: list[Path], cache: Path, spec: FilterSlice | None, console: Console) -> Days:
+def _read(runs: list[Path], cache: Path, spec: FilterSlice | None, console: Console) -> tuple[list[Path], Days]:
     from tradingsystem.world.learning_days import find_runs, load_days
 
     found = find_runs(tuple(runs))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"{len(found)} recorded runs", total=len(found))
-        return load_days(found, cache, spec, lambda: progress.advance(task))
+        return found, load_days(found, cache, spec, lambda: progress.advance(task))
 
 
 def _tell(learned: Learned, report: Path, console: Console) -> None:

@@ -7,6 +7,7 @@ of it, so that only new ones are fed again.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
@@ -146,8 +147,12 @@ def _replayed(run: Path, recording: Path, spec: FilterSlice) -> Iterator[Learnin
 
 def _day(run: Path, spec: FilterSlice, session: Session, collector: SessionCollector, model: int) -> LearningDay:
     kind = kind_of(spec)
-    source = f", seed {spec.simulation.seed}" if kind == "simulated" else ""
-    return LearningDay(f"{session.day}{source}", kind, session, run.name, collector.rows(LabelRule()), model)
+    return LearningDay(name_of(kind, session.day, spec.simulation.seed), kind, session, run.name, collector.rows(LabelRule()), model)
+
+
+def name_of(kind: str, day: datetime.date, seed: int) -> str:
+    """What a session is called in reports and in the ledger: its date, and the seed where it was generated."""
+    return f"{day}, seed {seed}" if kind == "simulated" else str(day)
 
 
 def kind_of(spec: FilterSlice) -> str:

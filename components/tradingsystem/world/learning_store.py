@@ -13,9 +13,15 @@ from tradingsystem.bundles.bundle import Bundle, InvalidBundle, read_bundle
 from tradingsystem.bundles.manifest import MANIFEST_NAME, Manifest
 from tradingsystem.bundles.publishing import STAGING, version_numbers
 from tradingsystem.domain.errors import InvalidInput, NotAuthorized
+from tradingsystem.domain.time import new_york_date
+from tradingsystem.learning.ledger import FILE_NAME, Ledger, Trial
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, shipped_key
+from tradingsystem.spec.resource import Mode
 from tradingsystem.spec.secrets import signing_secret
+from tradingsystem.spec.simulation import MarketSource
+from tradingsystem.world.day import Day
+from tradingsystem.world.learning_days import name_of
 
 KEY_NAME = "privateKey"
 
@@ -44,6 +50,36 @@ def champion_of(store: Path, served: int, key: Ed25519PrivateKey | None) -> Bund
         except InvalidBundle as error:
             why.append(str(error))
     raise InvalidInput(f"no version to compare with: {'; '.join(why)}")
+
+
+def version_of(store: Path, version: int, key: Ed25519PrivateKey | None) -> Bundle:
+    """One version of a store, verified by the key that signs, the store's own or the package's. Raises ``InvalidInput``."""
+    trusted = [key.public_key().public_bytes_raw()] if key is not None else []
+    try:
+        trusted.append(bytes.fromhex((store / PUBLIC_KEY_FILE).read_text(encoding="ascii").strip()))
+    except (OSError, ValueError):
+        trusted += []  # a store without a key of its own holds only what the package signed
+    try:
+        return read_bundle(store / str(version), *trusted, shipped_key())
+    except InvalidBundle as error:
+        raise InvalidInput(str(error)) from error
+
+
+def gather(runs: list[Path], store: Path) -> int:
+    """Trials that runs noted beside their recordings, as `demo` does, into the store's ledger; returns how many are new. Raises ``DamagedLedger``."""
+    return Ledger(store / FILE_NAME).append(trial for run in runs for trial in Ledger(run / FILE_NAME).trials())
+
+
+def note_demo(folder: Path, day: Day) -> None:
+    """A demo is a look at a day as well: whoever plays it until it pleases has tried so often. Noted beside the recording. Raises ``OSError``."""
+    if day.settings is None or not day.statuses or day.settings.mode is not Mode.SIMULATION:
+        return
+    simulation = day.settings.simulation
+    kind = "simulated" if simulation.source is MarketSource.GENERATED else "recorded"
+    name = name_of(kind, new_york_date(day.statuses[-1].at_ns), simulation.seed)
+    versions = ",".join(str(version) for version in sorted(day.cuts.models))
+    trial = Trial(identity=f"demo/{name}/model {versions}", job="demo", data_kind=kind, sessions=(name,), outcome="Looked")
+    Ledger(folder / FILE_NAME).append([trial])
 
 
 def earlier(store: Path, identity: str) -> int | None:
