@@ -125,6 +125,20 @@ def test_a_kept_day_is_the_read_one(day: tuple[Path, list[Batch], list[Cut], str
     ]
 
 
+def test_a_damaged_or_unwritable_cache_costs_time_and_no_day(day: tuple[Path, list[Batch], list[Cut], str], tmp_path: Path) -> None:
+    """Cut off or altered, the kept file is made anew; where nothing can be written the recording is read all the same."""
+    (whole,) = load_run(day[0], tmp_path)
+    (kept,) = tmp_path.glob("*.npz")
+    content = kept.read_bytes()
+    for damaged in (content[: len(content) // 2], content[:900] + bytes([content[900] ^ 1]) + content[901:], b""):
+        kept.write_bytes(damaged)
+        (again,) = load_run(day[0], tmp_path)
+        assert again.rows.digest() == whole.rows.digest()
+    (tmp_path / "file").touch()
+    (unkept,) = load_run(day[0], tmp_path / "file")
+    assert unkept.rows.digest() == whole.rows.digest()
+
+
 def test_a_future_tick_changes_no_feature(day: tuple[Path, list[Batch], list[Cut], str], tmp_path: Path) -> None:
     """Cut off in the middle, every row that is there has the features and, where its future is closed, the label of the whole day."""
     run, batches, cuts, _ = day

@@ -151,3 +151,26 @@ def test_rows_are_made_of_seed_alone() -> None:
     """These tests see the same rows every time."""
     session = TOLD.days[0].session
     assert rows_of(session, 50, 3, 0.5).digest() == rows_of(session, 50, 3, 0.5).digest()
+
+
+class KilledWhileSigning:
+    """A key of a job that dies in the moment in which it would sign."""
+
+    def public_key(self) -> object:
+        """The other half, which is asked for before."""
+        return KEY.public_key()
+
+    def sign(self, _: bytes) -> bytes:
+        """Never returns."""
+        raise KeyboardInterrupt
+
+
+def test_a_job_that_is_killed_has_been_counted_and_gives_one_candidate_when_it_runs_again(tmp_path: Path) -> None:
+    """Killed at the last moment, its trial is in the ledger and nothing is in the store; run again, there is one of each."""
+    work = job(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        learn(replace(work, key=KilledWhileSigning()), TOLD)  # type: ignore[arg-type]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.isdecimal()) == ["1"]
+    assert len(Ledger(tmp_path / FILE_NAME).trials()) == 1
+    assert learn(work, TOLD).version == 2
+    assert len(Ledger(tmp_path / FILE_NAME).trials()) == 1

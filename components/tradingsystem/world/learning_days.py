@@ -7,9 +7,12 @@ of it, so that only new ones are fed again.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import itertools
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -105,11 +108,11 @@ def load_run(run: Path, cache: Path | None = None, spec: FilterSlice | None = No
     if spec is None:
         raise InvalidInput(f"{own}: not there, so the filter's settings are not known; give the resource with --system")
     kept = cache / f"{_key(recording, spec)}.npz" if cache is not None else None
-    if kept is not None and kept.is_file():
-        return _read_kept(kept, run)
-    days = list(_replayed(run, recording, spec))
-    if kept is not None:
-        _write_kept(kept, days)
+    days = _read_kept(kept, run) if kept is not None else None
+    if days is None:
+        days = list(_replayed(run, recording, spec))
+        if kept is not None:
+            _keep(kept, days)
     return days
 
 
@@ -213,23 +216,36 @@ class _Told(msgspec.Struct, frozen=True):
     days: list[tuple[str, str, Session, str, int]]  # name, kind, session, digest of the rows, model
 
 
+def _keep(path: Path, days: list[LearningDay]) -> None:
+    """Keep the rows for the next time. Where they cannot be written they are made anew then: a full disk costs time, never a day."""
+    part = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_kept(part, days)
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 def _write_kept(path: Path, days: list[LearningDay]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     told = _Told([(day.name, day.kind, day.session, day.rows.digest(), day.model) for day in days])
     arrays = {f"{at}.{field.name}": getattr(day.rows, field.name) for at, day in enumerate(days) for field in fields(LearningRows)}
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with path.open("wb") as file:
         np.savez(file, told=np.frombuffer(msgspec.json.encode(told), np.uint8), **arrays)
-    part.replace(path)
 
 
-def _read_kept(path: Path, run: Path) -> list[LearningDay]:
-    with np.load(path, allow_pickle=False) as arrays:
-        told = msgspec.json.decode(arrays["told"].tobytes(), type=_Told)
-        days = []
-        for at, (name, kind, session, digest, model) in enumerate(told.days):
-            rows = LearningRows(*(arrays[f"{at}.{field.name}"] for field in fields(LearningRows)))
-            if rows.digest() != digest:
-                raise InvalidInput(f"{path}: rows of {name} are not what was kept; remove the file, and it is made anew")
-            days.append(LearningDay(name, kind, session, run.name, rows, model))
-        return days
+def _read_kept(path: Path, run: Path) -> list[LearningDay] | None:
+    """What was kept, None when there is nothing or it is not what was kept."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            told = msgspec.json.decode(arrays["told"].tobytes(), type=_Told)
+            days = []
+            for at, (name, kind, session, digest, model) in enumerate(told.days):
+                rows = LearningRows(*(arrays[f"{at}.{field.name}"] for field in fields(LearningRows)))
+                if rows.digest() != digest:
+                    return None
+                days.append(LearningDay(name, kind, session, run.name, rows, model))
+            return days
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError):
+        return None
