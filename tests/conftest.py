@@ -89,6 +89,7 @@ THOROUGH = (
     "tests/world/test_journal_check.py",
     "tests/world/test_learning_days.py",
     "tests/world/test_learning_job.py",
+    "tests/world/test_learning_proof.py",
 )
 
 

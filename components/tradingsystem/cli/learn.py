@@ -49,6 +49,7 @@ def register(application: typer.Typer) -> None:
     group.command("incremental")(incremental)
     group.command("retrain")(retrain)
     group.command("backtest")(backtest)
+    group.command("prove")(prove)
     application.add_typer(group, name="learn")
 
 
@@ -131,6 +132,33 @@ def backtest(
         f"{len(data.days)} sessions, {done.rows:,} rows; look {done.trials} at these sessions: {done.deflated:.2f} is the chance that version {version}"
         f" gains on {against} by more than luck shows among them"
     )
+
+
+def prove(
+    *,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="How many.")] = 100,
+    first: Annotated[int, typer.Option("--first", min=0, help="The first seed.")] = 0,
+) -> None:
+    """Measure what the way to promotion lets through: candidates of known worth, judged by the real tests and the real gate.
+
+    Worthless, overfit and leaked ones may pass in at most 5 % of the seeds, one that is better by a stated effect must in at least 80 %. Status 1: not so.
+
+    Example: tradingsystem learn prove --seeds 100
+    """
+    from tradingsystem.world.learning_proof import SESSIONS, TRADES_A_SESSION, told
+    from tradingsystem.world.learning_proof import prove as measure
+
+    console = Console(highlight=False, soft_wrap=True)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(f"{seeds} seeds", total=seeds)
+        proofs = measure(range(first, first + seeds), lambda: progress.advance(task))
+    table = Table("candidate", "promoted", "bound", "", box=None)
+    for row in told(proofs):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"Each over {SESSIONS} later sessions with {TRADES_A_SESSION} trades each. Drawn trades: it says nothing about profit.")
+    if not all(one.holds for one in proofs):
+        raise typer.Exit(RETRY)
 
 
 @dataclass(frozen=True, slots=True)

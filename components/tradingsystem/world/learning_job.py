@@ -159,6 +159,9 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
                 )
             else:
                 said.append(f"log loss {self.metrics.log_loss:.4f}, {gain:.4f} below the base rate's, on {self.metrics.rows:,} later rows")
+        for latency in self.quantisation.latency if self.quantisation is not None else ():
+            if latency.int8_us > latency.float_us:
+                said.append(f"INT8 loses here: {latency.int8_us:.1f} µs for {latency.rows} rows, FP32 {latency.float_us:.1f} µs")
         for one in self.traded:
             mine, theirs = one.challenger, one.champion
             said.append(f"costs x {one.times:g}: candidate {_told(mine)}, version {self.champion} {_told(theirs)}")
