@@ -75,6 +75,7 @@ def test_the_report_says_what_was_found(published: tuple[Path, Learned]) -> None
     page = render(published[1])
     assert "below the base rate" in page
     assert "tried on these sessions" in page
+    assert "the gate, asked beforehand" in page
     assert "http-equiv" not in page
 
 
@@ -85,6 +86,7 @@ def test_noise_is_called_noise(tmp_path: Path) -> None:
     assert learned.metrics is not None
     assert learned.metrics.log_loss > learned.metrics.log_loss_base - 0.005
     assert abs(learned.metrics.area_under_curve - 0.5) < 0.06
+    assert learned.gate.startswith(("NotEnoughData", "NotBetter"))
 
 
 CASES = {

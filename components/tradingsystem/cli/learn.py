@@ -169,6 +169,7 @@ class _Settings:
     window: int
     rules: Rules
     filter: FilterSlice | None
+    better_probability_min_percent: int = 80
 
 
 def _settings(system: Path | None, slice_file: Path | None, filter_slice_file: Path | None) -> _Settings:
@@ -179,14 +180,26 @@ def _settings(system: Path | None, slice_file: Path | None, filter_slice_file: P
     if slice_file is not None:
         piece = _decoded(slice_file, LearningSlice)
         own = _decoded(filter_slice_file, FilterSlice) if filter_slice_file is not None else None
-        return _Settings(piece.system, piece.learning.incremental.window_sessions, _rules(piece.ensemble), own)
+        return _Settings(
+            piece.system,
+            piece.learning.incremental.window_sessions,
+            _rules(piece.ensemble),
+            own,
+            piece.learning.promotion.better_probability_min_percent,
+        )
     if system is None:
         return _Settings("", WINDOW_SESSIONS, Rules(), None)
     resource = load_file(system)
     mine = slice_of("filter", resource)
     assert isinstance(mine, FilterSlice)
     spec = resource.spec
-    return _Settings(resource.metadata.name, spec.learning.incremental.window_sessions, _rules(spec.ensemble), mine)
+    return _Settings(
+        resource.metadata.name,
+        spec.learning.incremental.window_sessions,
+        _rules(spec.ensemble),
+        mine,
+        spec.learning.promotion.better_probability_min_percent,
+    )
 
 
 _Slice = TypeVar("_Slice")
@@ -238,6 +251,7 @@ def _learn(
         window=settings.window if name == "incremental" else 0,
         rules=settings.rules,
         created=datetime.now(UTC).date(),
+        better_probability_min_percent=settings.better_probability_min_percent,
     )
     with console.status(f"learn {name}") as shown:
         learned = learn(job, data, lambda doing: shown.update(f"learn {name}: {doing}"))

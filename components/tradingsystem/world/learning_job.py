@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tradingsystem.bundles.bundle import Bundle, Golden
 from tradingsystem.bundles.evidence import Evidence
+from tradingsystem.bundles.gate import judge
 from tradingsystem.bundles.graph import build
 from tradingsystem.bundles.manifest import BatchLatency, Manifest, Metrics, Quantisation
 from tradingsystem.bundles.publishing import Draft, NotPublished, publish
@@ -85,6 +87,7 @@ class Job:
     window: int = 0
     rules: Rules = field(default_factory=Rules)
     created: datetime.date = datetime.date(1970, 1, 1)
+    better_probability_min_percent: int = 80
     seed: int = 0
 
 
@@ -140,6 +143,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     folds: tuple[FoldResult, ...] = ()
     traded: tuple[Traded, ...] = ()
     evidence: Evidence | None = None
+    gate: str = ""  # what the gate says of the evidence when it is asked beforehand
     reliability: tuple[tuple[float, float, int], ...] = ()  # mean p, share reached, rows, by tenth of p
 
     @property
@@ -170,6 +174,8 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
             said.append(
                 f"trial {self.evidence.trials} on these sessions: {share:.2f} is the chance that its gain is more than luck shows among them"
             )
+        if self.gate:
+            said.append(f"the gate, asked beforehand: {self.gate}")
         return tuple(said)
 
 
@@ -366,7 +372,14 @@ class _Work:
         for times in STRESS:
             returns = net(judged, RULE.fee_basis_points, times)
             traded.append(Traded(times=times, champion=result(judged, returns, bought[0]), challenger=result(judged, returns, bought[1])))
-        self.know(evidence=evidence, traded=tuple(traded))
+        asked = judge(
+            evidence,
+            champion=evidence.champion,
+            better_probability_min_percent=self.job.better_probability_min_percent,
+            digest=hashlib.sha256(self.job.identity.encode()).digest(),
+        )
+        answer = f"{asked.refusal.value}: {asked.detail}" if asked.refusal is not None else f"it may go on to its trial: {asked.detail}"
+        self.know(evidence=evidence, traded=tuple(traded), gate=answer)
         return evidence
 
     def _walk(self, rows: LearningRows) -> None:
