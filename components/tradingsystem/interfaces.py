@@ -213,10 +213,12 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Per row: the members' probabilities F32[n, members] and the calibrated blend F32[n]."""
+    """Per row: the members' probabilities F32[n, members] and the calibrated blend F32[n]. ``fallback``: whoever should have answered did not, and the same
+    bundle was run elsewhere."""
 
     members: F32
     blend: F32
+    fallback: bool = False
 
 
 class Inference(Protocol):

@@ -30,7 +30,7 @@ def test_a_load_says_what_the_file_says(model: str, backend: Backend) -> None:
     assert not told.HasField("dynamic_batching"), "nothing waits for company"
 
 
-@pytest.mark.parametrize("backend", list(Backend), ids=lambda backend: backend.value)
+@pytest.mark.parametrize("backend", [Backend.TENSORRT, Backend.ONNXRUNTIME], ids=lambda backend: backend.value)
 def test_every_bucket_is_warm_before_the_first_question(backend: Backend) -> None:
     """A cold bucket would answer its first tick late."""
     told = json_format.Parse(as_json(configuration("fused", backend, [1])), model_config_pb2.ModelConfig())

@@ -15,13 +15,18 @@ from tradingsystem.process.private_files import read_password
 from tradingsystem.process.triton_server import TritonServer, TritonServerSettings
 
 
-@contextmanager
-def started(folder: Path) -> Iterator[TritonServer]:
-    """A server over an empty repository in that folder, in an event loop of its own."""
+def prepared(folder: Path) -> TritonServer:
+    """A server over an empty repository in that folder, not started."""
     repository = TritonRepository(folder / "repository")
     repository.prepare()
     ports = [free_port() for _ in range(3)]
-    server = TritonServer(TritonServerSettings(repository.folder, folder / "server", *ports))
+    return TritonServer(TritonServerSettings(repository.folder, folder / "server", *ports))
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[TritonServer]:
+    """Such a server, started in an event loop of its own."""
+    server = prepared(folder)
     with asyncio.Runner() as runner:
         runner.run(server.start())
         try:

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import structlog
 
 from tradingsystem.adapters.entry_points import announced, names
-from tradingsystem.adapters.onnxruntime import OnnxRuntimeInference
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.rows import F32
-from tradingsystem.interfaces import Scores
+from tradingsystem.interfaces import Inference, Scores
 from tradingsystem.telemetry import metrics
 
 log = structlog.get_logger()
@@ -32,7 +31,7 @@ Member = Callable[[F32], npt.ArrayLike]
 class VotingInference:
     """A bundle's graph with the members that the resource names: some of its own, and others'."""
 
-    def __init__(self, graph: OnnxRuntimeInference, columns: Sequence[int], own: dict[str, Member]) -> None:
+    def __init__(self, graph: Inference, columns: Sequence[int], own: dict[str, Member]) -> None:
         self._graph = graph
         self._columns = list(columns)
         self._own = own
@@ -40,15 +39,14 @@ class VotingInference:
         self.runtime = graph.runtime
         self.version = graph.version
 
-    def score(self, features: F32) -> Scores:
-        """Scores of features F32[n, 50], at once."""
-        scores = self._graph.score(features)
+    def voted(self, scores: Scores, features: F32) -> Scores:
+        """The graph's scores of these features F32[n, 50] with the votes of the wanted members."""
         votes = [scores.members[:, self._columns], *(self._vote(name, features)[:, None] for name in self._own)]
-        return Scores(members=np.concatenate(votes, axis=1), blend=scores.blend)
+        return Scores(members=np.concatenate(votes, axis=1), blend=scores.blend, fallback=scores.fallback)
 
     async def infer(self, features: F32) -> Scores:
-        """The same as a coroutine, because other runtimes have to wait."""
-        return self.score(features)
+        """Scores of features F32[n, 50]. Raises what the graph's runtime raises."""
+        return self.voted(await self._graph.infer(features), features)
 
     def _vote(self, name: str, features: F32) -> F32:
         """One member's probabilities F32[n]; NaN where it gave none."""
@@ -66,12 +64,12 @@ class VotingInference:
         return np.full(len(features), np.nan, np.float32)
 
 
-def voting(graph: OnnxRuntimeInference, in_bundle: Sequence[str], wanted: Sequence[str]) -> OnnxRuntimeInference | VotingInference:
-    """The graph with the wanted members, as it is when they are the bundle's. Raises ``InvalidInput``: a name nobody announces, with those there are."""
+def voting(graph: Inference, in_bundle: Sequence[str], wanted: Sequence[str]) -> VotingInference | None:
+    """The graph with the wanted members, None when they are the bundle's own. Raises ``InvalidInput``: a name nobody announces, with those there are."""
     own = [name for name in wanted if name not in in_bundle]
     columns = [place for place, name in enumerate(in_bundle) if name in wanted]
     if not own and len(columns) == len(in_bundle):
-        return graph
+        return None
     unknown = [name for name in own if name not in names(GROUP)]
     if unknown:
         known = ", ".join([*in_bundle, *names(GROUP)])

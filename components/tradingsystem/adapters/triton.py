@@ -132,7 +132,7 @@ class TritonModelServer:
 
     def __init__(self, settings: TritonSettings, repository: TritonRepository, read: Callable[[int], Bundle]) -> None:
         self._settings = settings
-        self._repository = repository
+        self.repository = repository
         self._read = read
         self._client = connected(settings.address)
         self._golden: dict[int, Golden] = {}
@@ -148,26 +148,36 @@ class TritonModelServer:
 
     async def load(self, versions: tuple[int, ...]) -> None:
         """All of them, or nothing changes."""
-        golden: dict[int, Golden] = {}
-        for version in versions:
-            try:
-                bundle = self._read(version)
-                await asyncio.to_thread(self._repository.add, bundle)
-            except InvalidBundle as error:
-                raise ModelRefused(version, error.refusal, str(error)) from error
-            except OSError as error:
-                raise ModelRefused(version, Refusal.NOT_LOADED, f"{self._repository.folder}: {error.strerror}") from error
-            golden[version] = bundle.golden
+        golden = await self._lay_out(versions)
         async with self._one_at_a_time:
             before = set(await self._loaded(FUSED))
             await self._load(FUSED, versions, before)
             self._wanted, self._golden = versions, golden
 
+    async def _lay_out(self, versions: tuple[int, ...]) -> dict[int, Golden]:
+        """Have every version in the repository; their golden vectors. Raises ``ModelRefused``."""
+        golden: dict[int, Golden] = {}
+        for version in versions:
+            try:
+                bundle = self._read(version)
+                await asyncio.to_thread(self.repository.add, bundle)
+            except InvalidBundle as error:
+                raise ModelRefused(version, error.refusal, str(error)) from error
+            except OSError as error:
+                raise ModelRefused(version, Refusal.NOT_LOADED, f"{self.repository.folder}: {error.strerror}") from error
+            golden[version] = bundle.golden
+        return golden
+
+    def want(self, version: int) -> None:
+        """That version, and the one before it, from the next look of ``run`` on: for who has no time to wait for it."""
+        if version not in self._wanted:
+            self._wanted = tuple(sorted({*self._wanted[-1:], version}, key=[*self._wanted, version].index))
+
     async def follow(self, version: int) -> None:
         """Have ``ensemble`` do what ``fused`` does at that version: for comparison, never on the way to an order. Raises as ``load`` does."""
         try:
             bundle = self._read(version)
-            await asyncio.to_thread(self._repository.add_ensemble, bundle)
+            await asyncio.to_thread(self.repository.add_ensemble, bundle)
         except InvalidBundle as error:
             raise ModelRefused(version, error.refusal, str(error)) from error
         async with self._one_at_a_time:
@@ -231,9 +241,11 @@ class TritonModelServer:
             loaded = await self._loaded(FUSED)
             if loaded == tuple(sorted(self._wanted)):
                 return False
-            await self._load(FUSED, self._wanted, set(loaded))
+            wanted = self._wanted
+            self._golden = await self._lay_out(wanted)
+            await self._load(FUSED, wanted, set(loaded))
             self.reconciled += 1
-            log.info("triton_reconciled", was=loaded, now=self._wanted)
+            log.info("triton_reconciled", was=loaded, now=wanted)
             if self._ensemble:
                 await self._follow(self._ensemble)
             return True

@@ -69,7 +69,7 @@ def configuration(model: str, backend: Backend, versions: Sequence[int]) -> Conf
         **policy,
         **_tensors(model, backend),
         **_instances(model, backend),
-        "model_warmup": [_warm_up(model, rows) for rows in (BUCKETS if model == FUSED else BUCKETS[:1])],
+        "model_warmup": [_warm_up(model, rows) for rows in _warm(model, backend)],
     }
 
 
@@ -98,6 +98,12 @@ def _instances(model: str, backend: Backend) -> Config:
         {"batch_size": rows, "input": [{"key": name, "value": {"dim": [width]}} for name, width in inputs.items()]} for rows in BUCKETS
     ]
     return {"instance_group": [group], "optimization": {"cuda": {"graphs": True, "graph_spec": graphs}}}
+
+
+def _warm(model: str, backend: Backend) -> tuple[int, ...]:
+    """Buckets that are warmed up. Triton warms a batch up with as many requests of one row, which TensorRT and onnxruntime put together and the wrapper
+    would run one by one: thousands of runs, for a runtime that has nothing to prepare by size."""
+    return BUCKETS if model == FUSED and backend is not Backend.PYTHON else BUCKETS[:1]
 
 
 def _warm_up(model: str, rows: int) -> Config:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.spec.inference import Runtime
 from tradingsystem.spec.simulation import Signals
 
 
@@ -26,6 +27,9 @@ def demo(
     speed: Annotated[int, typer.Option("--speed", min=1, max=1_000, help="Market seconds per second.")] = 100,
     symbols: Annotated[int, typer.Option("--symbols", min=10, max=12_000, help="Symbols of the generated market.")] = 2_000,
     edge: Annotated[int, typer.Option("--edge", min=0, max=60, help="Planted edge, basis points; 0: nothing may be earned.")] = 60,
+    runtime: Annotated[
+        Runtime, typer.Option("--runtime", help="Triton: a real tritonserver answers, and is killed in mid-day (make triton).")
+    ] = Runtime.IN_PROCESS,
     audit: Annotated[Path | None, typer.Option("--audit", help="Wire auditor; the checkout's unless given.", metavar="PROGRAM")] = None,
 ) -> None:
     """Play one whole trading day: simulated venues, real processes, then an independent audit of every byte on the broker's wire.
@@ -46,6 +50,7 @@ def demo(
         speed=speed,
         symbols=symbols,
         edge_basis_points=edge,
+        runtime=runtime,
     )
     raise typer.Exit(show(options, program))
 

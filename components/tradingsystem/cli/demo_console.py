@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 import tempfile
 import time
@@ -19,7 +20,7 @@ from tradingsystem.process.runner import loop_factory
 from tradingsystem.spec.simulation import Signals
 from tradingsystem.world.auditing import audit
 from tradingsystem.world.day import Day, read_day
-from tradingsystem.world.demo import Demo, DemoOptions, Played, prepare
+from tradingsystem.world.demo import TRITON_DEADLINE_MS, Demo, DemoOptions, Played, prepare
 from tradingsystem.world.funnel import funnel_lines
 from tradingsystem.world.report import label_of, write_report
 from tradingsystem.world.verdict import Verdict, ending, judge
@@ -53,7 +54,9 @@ async def _demo(options: DemoOptions, program: Path, console: Console) -> int:
     day = await asyncio.to_thread(read_day, folder)
     audited = await audit(program, folder / "wire.jsonl", system.spec.risk, options.speed)
     recorded_by_model = options.data is not None and options.signals is Signals.MODEL
+    inference = await _inference(day_of, folder, console) if day_of.inference is not None else []
     verdict = judge(day, played.broker, audited, may_be_idle=recorded_by_model)
+    verdict = dataclasses.replace(verdict, problems=(*verdict.problems, *inference))
     _tell(verdict, day, played, console, explain=recorded_by_model)
     report = REPORT if REPORT.parent.is_dir() or folder.parts[0] == "runs" else folder / "demo.html"
     await asyncio.to_thread(write_report, folder, report, day, verdict.problems)
@@ -62,6 +65,22 @@ async def _demo(options: DemoOptions, program: Path, console: Console) -> int:
     await asyncio.to_thread(note_demo, folder, day)
     _what_next(report, folder, options, console)
     return EXIT_FAILED if verdict.problems else 0
+
+
+async def _inference(day_of: Demo, folder: Path, console: Console) -> list[str]:
+    """Tell who answered the cuts, and make every decision again in process; what did not hold."""
+    from tradingsystem.world.replaying import Plan, replay_filter_half  # compiled kernels: only who compares loads them
+
+    watch = day_of.inference
+    assert watch is not None, "asked for with Triton only"
+    for text in watch.lines(TRITON_DEADLINE_MS):
+        console.print(text, markup=False)
+    console.print("Making every decision again in process.", style="dim")
+    half = await asyncio.to_thread(replay_filter_half, Plan(folder=folder))
+    if half.differences:
+        return [*watch.problems(), *(f"in process it is another decision: {each}" for each in half.differences)]
+    console.print(f"{half.entries:,} cuts and their signals made again in process: equal to the byte, whoever answered.", markup=False)
+    return watch.problems()
 
 
 def _new_folder() -> Path:

@@ -54,8 +54,9 @@ class Asking:
             return Answer(None, CutOutcome.LATE)
         metrics.inference_time.labels(runtime=inference.runtime).observe((self._clock.monotonic() - started_ns) / 1e9)
         metrics.inference_rows.labels(runtime=inference.runtime).observe(len(swept.features.rows))
-        metrics.inference_outcomes.labels(runtime=inference.runtime, outcome="ok").inc()
-        return Answer(scores, CutOutcome.OK)
+        outcome = CutOutcome.FALLBACK if scores.fallback else CutOutcome.OK
+        metrics.inference_outcomes.labels(runtime=inference.runtime, outcome=outcome.value.lower()).inc()
+        return Answer(scores, outcome)
 
     async def _ask_canary(self, canary: Serving, swept: Swept) -> Answer:
         started_ns = self._clock.monotonic()

@@ -16,6 +16,7 @@ from tradingsystem.process.nats_server import NatsServerSettings, refuse_taken
 from tradingsystem.process.private_files import read_password, write_private
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.state import RunningSystem, StateFolder
+from tradingsystem.process.triton_server import TritonServerSettings, home
 from tradingsystem.spec import Mode, Placement, Plan, Workload, WorkloadKind
 from tradingsystem.spec.quantities import bytes_of
 
@@ -75,8 +76,23 @@ class LocalRun:
             sync_always=self.nats_sync_always,
         )
 
+    def triton(self) -> TritonServerSettings | None:
+        """The inference server of this run; None where models run in process."""
+        if not any(workload.service == "triton" for workload in self.plan.workloads):
+            return None
+        workload, folder = self.plan.workload("triton"), self.folder / "triton"
+        return TritonServerSettings(
+            repository=folder / "repository",
+            folder=folder / "server",
+            http_port=workload.port("http"),
+            grpc_port=workload.port("grpc"),
+            metrics_port=workload.port("metrics"),
+        )
+
     def check(self) -> None:
-        """Everything that can be known to fail before starting. Raises ``PortTaken`` or ``NotAuthorized`` with every problem."""
+        """Everything that can be known to fail before starting. Raises ``PortTaken``, ``InvalidInput`` or ``NotAuthorized`` with every problem."""
+        if self.triton() is not None:
+            home()
         refuse_taken({f"{workload.name} {port.name}": port.number for workload in self.plan.workloads for port in workload.ports})
         needs = dict.fromkeys(
             need for workload in self.services for need in workload.secrets
@@ -93,6 +109,7 @@ class LocalRun:
         write_private(slice_file, workload.slice_json())
         nats = self.nats()
         one_process = self.plan.placement is Placement.ONE_PROCESS
+        triton = self.triton() if workload.service in {"filter", "models"} else None
         return Assignment(
             service=workload.service,
             slice_file=slice_file,
@@ -112,6 +129,9 @@ class LocalRun:
             log_file=self.log_file("system" if one_process else workload.name),
             capture_file=self.folder / "wire.jsonl" if workload.service == "simulator" else None,
             journal_volume_bytes=nats.volume_bytes,
+            triton=triton.address if triton else "",
+            triton_key_file=triton.key_file if triton else None,
+            triton_repository=triton.repository if triton else None,
             capture_everything=self.capture_everything and workload.service == "simulator",
         )
 

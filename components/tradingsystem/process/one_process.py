@@ -14,11 +14,12 @@ from tradingsystem.domain.control import Beat
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.connecting import prepare_server
+from tradingsystem.process.connecting import prepare_repository, prepare_server
 from tradingsystem.process.lifecycle import Phase
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import NatsServer
 from tradingsystem.process.runner import Runner
+from tradingsystem.process.triton_server import TritonServer
 from tradingsystem.telemetry import logs, tracing
 
 FINISHED_DETAIL = "finished"
@@ -32,6 +33,8 @@ class OneProcess:
         self._told = told
         self._until_end = until_end
         self._nats = NatsServer(run.nats(), prepare_server)
+        triton = run.triton()
+        self._triton = TritonServer(triton) if triton is not None else None
         self._runner: Runner | None = None
         self._stop = asyncio.Event()
         self._ready: set[str] = set()
@@ -53,10 +56,16 @@ class OneProcess:
         try:
             await self._nats.start()
             self._told(Happening("nats", "ready", self._run.nats().url))
+            if self._triton is not None:
+                prepare_repository(self._triton.settings.repository)
+                await self._triton.start()
+                self._told(Happening("triton", "ready", self._triton.settings.address))
             self._run.state.write_note(self._run.note(os.getpid(), {workload.name: os.getpid() for workload in self._run.services}))
             async with self._listening():
                 return await self._serve()
         finally:
+            if self._triton is not None:
+                await self._triton.stop()
             await self._nats.stop()
             self._run.state.remove_note()
             self._run.forget()

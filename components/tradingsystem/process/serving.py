@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tradingsystem
+from tradingsystem.bundles.bundle import Bundle, InvalidBundle
+from tradingsystem.bundles.refusal import Refusal
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.features.catalogue import schema_hash
 from tradingsystem.models.store import Choice, NoBundle, choose
+from tradingsystem.process.private_files import read_password
 from tradingsystem.spec.inference import Precision
 from tradingsystem.spec.slices import FilterSlice
 
 if TYPE_CHECKING:
+    from tradingsystem.adapters.fallback import FallbackInference
     from tradingsystem.domain.rows import F32
     from tradingsystem.filter.deciding import Serving
     from tradingsystem.interfaces import Scores
@@ -36,9 +40,28 @@ def choose_in(folder: Path | None, pinned: int) -> Choice:
     return choose(place, public_key, schema_hash(), pinned or None, simulated_only=public_key == shipped_key())
 
 
+def bundle_in(folder: Path | None, version: int) -> Bundle:
+    """Exactly that version, verified. Raises ``InvalidBundle`` or ``InvalidInput``."""
+    try:
+        choice = choose_in(folder, version)
+    except NoBundle as error:
+        raise InvalidBundle(str(error), Refusal.VERSION_NOT_FOUND) from error
+    if choice.bundle.manifest.version != version:
+        raise InvalidBundle(choice.refused.get(version, f"there is no version {version}"), Refusal.CORRUPT)
+    return choice.bundle
+
+
 def shipped_key() -> bytes:
     """The key of the recipe of bundle 1, which everybody can derive."""
     return bytes.fromhex((SHIPPED_MODELS / PUBLIC_KEY_FILE).read_text(encoding="ascii").strip())
+
+
+def chosen(spec: FilterSlice, folder: Path | None, version: int) -> Choice:
+    """The bundle that serves that filter: exactly the given version, else the pinned one, else the newest. Raises ``NoBundle`` or ``InvalidInput``."""
+    choice = choose_in(folder, version or spec.live.models.pinned_version)
+    if version and choice.bundle.manifest.version != version:
+        raise NoBundle(f"version {version} may not serve: {choice.refused[version]}")
+    return choice
 
 
 def in_process_serving(spec: FilterSlice, folder: Path | None, version: int = 0) -> tuple[Serving, Callable[[F32], Scores]]:
@@ -51,13 +74,49 @@ def in_process_serving(spec: FilterSlice, folder: Path | None, version: int = 0)
     from tradingsystem.adapters.own_members import voting
     from tradingsystem.filter.deciding import Serving
 
-    choice = choose_in(folder, version or spec.live.models.pinned_version)
+    choice = chosen(spec, folder, version)
     manifest = choice.bundle.manifest
-    if version and manifest.version != version:
-        raise NoBundle(f"version {version} may not serve: {choice.refused[version]}")
     graph = OnnxRuntimeInference(choice.bundle, int8=spec.inference.precision is Precision.INT8)
-    inference = voting(graph, manifest.members, spec.ensemble.members)
-    return Serving(inference, manifest), inference.score
+    voted = voting(graph, manifest.members, spec.ensemble.members)
+    if voted is None:
+        return Serving(graph, manifest), graph.score
+    return Serving(voted, manifest), lambda features: voted.voted(graph.score(features), features)
+
+
+class TritonServing:
+    """The same bundles asked of a Triton server, with this process behind it. One connection for all versions; ``close`` it."""
+
+    def __init__(self, spec: FilterSlice, folder: Path | None, address: str, key_file: Path | None) -> None:
+        from tradingsystem.adapters.triton import TritonSettings, connected
+
+        self._spec = spec
+        self._folder = folder
+        self._settings = TritonSettings(address, lambda: read_password(key_file) if key_file else "")
+        self._client = connected(address)
+        self._opened: list[FallbackInference] = []
+
+    def serving(self, version: int = 0) -> Serving:
+        """As ``in_process_serving``. Raises ``NoBundle`` or ``InvalidInput``."""
+        from tradingsystem.adapters.fallback import PRIMARY_SHARE, FallbackInference
+        from tradingsystem.adapters.onnxruntime import OnnxRuntimeInference
+        from tradingsystem.adapters.own_members import voting
+        from tradingsystem.adapters.triton import TritonInference
+        from tradingsystem.filter.deciding import Serving
+
+        choice, spec = chosen(self._spec, self._folder, version), self._spec.inference
+        manifest = choice.bundle.manifest
+        own = OnnxRuntimeInference(choice.bundle, int8=spec.precision is Precision.INT8)
+        deadline_seconds = spec.deadline_milliseconds / 1e3
+        asked = TritonInference(self._client, manifest.version, PRIMARY_SHARE * deadline_seconds)
+        inference = FallbackInference(asked, own, deadline_seconds)
+        self._opened.append(inference)
+        return Serving(voting(inference, manifest.members, self._spec.ensemble.members) or inference, manifest)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for inference in self._opened:
+            await inference.close()
+        await self._client.close()
 
 
 def scorer(graph: bytes) -> Callable[[F32], Scores]:

@@ -24,11 +24,12 @@ from tradingsystem.domain.trading import TradingStatus
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.connecting import prepare_server
+from tradingsystem.process.connecting import prepare_repository, prepare_server
 from tradingsystem.process.death import die_with_parent
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import NatsServer
 from tradingsystem.process.runner import EXIT_INPUT, EXIT_OK, EXIT_UNAUTHORIZED
+from tradingsystem.process.triton_server import TritonServer
 from tradingsystem.spec import Workload
 
 PAUSES_SECONDS = (0.0, 0.25, 1.0, 2.0, 5.0, 10.0)
@@ -37,6 +38,7 @@ PATIENCE_SECONDS = 15.0  # then a person is told what a service that is not read
 STEADY_SECONDS = 30.0  # a life that long, or work done for the next constant after it was ready, begins the row of pauses anew
 WORKED_SECONDS = 3.0
 STOP_SECONDS = 30.0
+TRITON_PAUSE_SECONDS = 2.0  # the services fall back meanwhile
 
 
 @dataclass
@@ -65,6 +67,8 @@ class Supervisor:
         self._until_end = until_end
         self._children = {workload.name: _Child(workload) for workload in run.services}
         self._nats = NatsServer(run.nats(), prepare_server)
+        triton = run.triton()
+        self.triton = TritonServer(triton) if triton is not None else None
         self._watching = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
         self._stopping = False
@@ -93,6 +97,9 @@ class Supervisor:
             await self._nats.start()
             self._told(Happening("nats", "ready", self._run.nats().url))
             tasks.append(asyncio.create_task(self._keep_nats()))
+            if self.triton is not None:
+                await self._start_triton(self.triton)
+                tasks.append(asyncio.create_task(self._keep_triton(self.triton)))
             await self._listen()
             starting = asyncio.create_task(self._start_all())
             tasks.append(starting)
@@ -213,6 +220,8 @@ class Supervisor:
         }
         if self._nats.process is not None:
             pids["nats"] = self._nats.process.pid
+        if self.triton is not None and self.triton.process is not None:
+            pids["triton"] = self.triton.process.pid
         self._run.state.write_note(self._run.note(os.getpid(), pids))
 
     async def _keep_nats(self) -> None:
@@ -229,6 +238,23 @@ class Supervisor:
             self._leave_note()
             await asyncio.sleep(0.5)
 
+    async def _start_triton(self, triton: TritonServer) -> None:
+        """With every model's configuration and no version: which ones it loads is the models service's word."""
+        prepare_repository(triton.settings.repository)
+        await triton.start()
+        self._told(Happening("triton", "ready", triton.settings.address))
+
+    async def _keep_triton(self, triton: TritonServer) -> None:
+        while triton.process is not None:
+            status = await triton.process.wait()
+            if self._stopping:
+                return
+            self._told(Happening("triton", "ended", _status_words(status)))
+            await asyncio.sleep(TRITON_PAUSE_SECONDS)
+            await triton.launch()
+            self._told(Happening("triton", "started", f"pid {triton.process.pid}"))
+            self._leave_note()
+
     # --- ending ------------------------------------------------------------------------------------------------------
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -237,6 +263,8 @@ class Supervisor:
         for child in reversed(self._children.values()):
             await self._end_child(child)
         await self._watching.aclose()
+        if self.triton is not None:
+            await self.triton.stop()
         await self._nats.stop()
         for task in tasks:
             task.cancel()

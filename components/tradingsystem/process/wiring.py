@@ -5,6 +5,7 @@ Imports are made when a service is built, so that a process loads only what it r
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import shutil
@@ -29,6 +30,7 @@ from tradingsystem.process.connecting import Shared, SplitBus, opened
 from tradingsystem.process.halt_file import HaltFile
 from tradingsystem.process.lifecycle import Service
 from tradingsystem.process.place import occupied
+from tradingsystem.process.private_files import read_password
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.symbols_file import chosen_symbols
 from tradingsystem.process.venues import SIMULATED_KEY, Venues, venues_of
@@ -43,8 +45,10 @@ from tradingsystem.spec.sources import Source as SourceSettings
 if TYPE_CHECKING:
     from tradingsystem.adapters.alpaca.broker import AlpacaBroker
     from tradingsystem.adapters.history import PolygonHistory
+    from tradingsystem.adapters.triton import TritonModelServer
     from tradingsystem.filter.deciding import Serving
     from tradingsystem.interfaces import Broker
+    from tradingsystem.models.store import Choice
     from tradingsystem.monitor.view import Room
 
 EDGE_DECLARED_BASIS_POINTS = 60  # the resource's default is the simulator's 1.0
@@ -248,15 +252,19 @@ def _own_source(parts: Parts, source: SourceSettings) -> Source:
 
 async def _filter(parts: Parts) -> Service:
     from tradingsystem.filter.service import FilterService
-    from tradingsystem.process.serving import in_process_serving
+    from tradingsystem.process.serving import TritonServing, in_process_serving
 
-    piece = cast(FilterSlice, parts.slice)
-    if piece.inference.runtime is not Runtime.IN_PROCESS:
-        raise InvalidInput(f"spec.inference.runtime: this build runs models in process only, not on {piece.inference.runtime.value}")
+    piece, assignment = cast(FilterSlice, parts.slice), parts.assignment
+    triton: TritonServing | None = None
+    if piece.inference.runtime is Runtime.TRITON:
+        if not assignment.triton:
+            raise InvalidInput("spec.inference.runtime: Triton, and this process was not told where it is (--triton HOST:PORT)")
+        triton = TritonServing(piece, assignment.models_folder, assignment.triton, assignment.triton_key_file)
+        parts.later.push_async_callback(triton.close)
 
     def load(version: int) -> Serving:
         """Exactly the bundle of that version, 0: the one that may serve."""
-        return in_process_serving(piece, parts.assignment.models_folder, version)[0]
+        return triton.serving(version) if triton else in_process_serving(piece, assignment.models_folder, version)[0]
 
     return FilterService(
         system=piece.system,
@@ -267,7 +275,7 @@ async def _filter(parts: Parts) -> Service:
         tape=parts.tape,
         serving=load(0),
         load=load,
-        folder=parts.assignment.state_folder,
+        folder=assignment.state_folder,
     )
 
 
@@ -336,15 +344,44 @@ async def _models(parts: Parts) -> Service:
     from tradingsystem.process.serving import choose_in
 
     piece = cast(ModelsSlice, parts.slice)
+    triton = _triton(parts, piece) if piece.inference.runtime is Runtime.TRITON else None
+
+    def choose(pinned: int) -> Choice:
+        """What serves; Triton gets it beside what served before."""
+        choice = choose_in(parts.assignment.models_folder, pinned)
+        if triton is not None:
+            triton.want(choice.bundle.manifest.version)
+        return choice
+
     return ModelsService(
         system=piece.system,
         pinned=piece.live.models.pinned_version,
-        choose=lambda pinned: choose_in(parts.assignment.models_folder, pinned),
+        choose=choose,
         online=OnlineWeights(enabled=piece.learning.online, members=piece.ensemble.members),
         clock=parts.clock,
         bus=parts.bus,
         journal=parts.journal,
     )
+
+
+def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
+    """Triton's index, kept as it should be while this process runs. Raises ``InvalidInput``."""
+    from tradingsystem.adapters.triton import TritonModelServer, TritonSettings
+    from tradingsystem.adapters.triton_repository import TritonRepository
+    from tradingsystem.process.serving import bundle_in
+    from tradingsystem.spec.inference import Precision
+
+    given = parts.assignment
+    if not given.triton or given.triton_repository is None:
+        raise InvalidInput("spec.inference.runtime: Triton, and this process was not told where it is (--triton, --triton-repository)")
+    key_file = given.triton_key_file
+    settings = TritonSettings(given.triton, lambda: read_password(key_file) if key_file else "")
+    repository = TritonRepository(given.triton_repository, int8=piece.inference.precision is Precision.INT8)
+    server = TritonModelServer(settings, repository, lambda version: bundle_in(given.models_folder, version))
+    parts.later.push_async_callback(server.close)
+    keeping = asyncio.create_task(server.run(), name="keep Triton's index")
+    parts.later.callback(keeping.cancel)
+    return server
 
 
 async def _recorder(parts: Parts) -> Service:

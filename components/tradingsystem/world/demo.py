@@ -21,15 +21,19 @@ import msgspec
 import yaml
 
 from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.domain.time import new_york_clock
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.build import build_digest
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.state import StateFolder
 from tradingsystem.process.supervisor import Supervisor
+from tradingsystem.process.triton_server import TritonServer
 from tradingsystem.spec import Placement, TradingSystem, plan
+from tradingsystem.spec.inference import Runtime
 from tradingsystem.spec.load import load_file
 from tradingsystem.spec.ports import BLOCK
 from tradingsystem.spec.simulation import Signals
+from tradingsystem.world.inference_watch import InferenceWatch
 from tradingsystem.world.live import Watch, line
 
 NAME = "demo"
@@ -37,6 +41,8 @@ PORTS_FROM, PORTS_TO = 12_000, 32_000  # below the ports that systems hand out b
 READY_SECONDS = 600.0  # a first run compiles for a minute or two, on a busy machine for several
 STUCK_SECONDS = 60.0
 FLAT_SECONDS = 20.0
+KILL_AT = "12:30:00"
+TRITON_DEADLINE_MS = 50  # several processes share the cores, and the market runs a hundred times as fast
 LOOK_SECONDS = 0.5
 ASK_SECONDS = 30.0
 
@@ -52,6 +58,7 @@ class DemoOptions:
     speed: int = 100
     symbols: int = 2_000
     edge_basis_points: int = 60
+    runtime: Runtime = Runtime.IN_PROCESS
 
 
 @dataclass(slots=True)
@@ -84,6 +91,11 @@ def document(options: DemoOptions, metrics_port: int) -> dict[str, Any]:
             "simulation": simulation,
             "storage": {"journal": {"size": "2Gi"}},
             "telemetry": {"metricsPort": metrics_port},
+            **(
+                {"inference": {"runtime": "Triton", "deadlineMilliseconds": TRITON_DEADLINE_MS}}
+                if options.runtime is Runtime.TRITON
+                else {}
+            ),
         },
     }
 
@@ -130,6 +142,8 @@ class Demo:
         self._started: dict[str, float] = {}
         self._ready: dict[str, float] = {}
         self._watch = Watch(Subjects(run.plan.system))
+        self._killing: asyncio.Task[None] | None = None
+        self.inference = InferenceWatch() if run.triton() is not None else None
         self.played = Played()
 
     def stop(self) -> None:
@@ -144,16 +158,29 @@ class Demo:
             if await self._first(supervisor.everybody_ready.wait(), running, READY_SECONDS):
                 async with self._run.watching() as bus:
                     await self._watch.listen(bus)
+                    if self.inference is not None and supervisor.triton is not None:
+                        await self.inference.listen(bus, Subjects(self._run.plan.system))
+                        self._killing = asyncio.create_task(self._kill(self.inference, supervisor.triton))
                     await self._day(running)
             elif not self._stop.is_set() and not running.done():
                 waiting = [workload.name for workload in self._run.services if workload.name not in self._ready]
                 self.played.failure = f"not ready after {READY_SECONDS:g} s: {', '.join(waiting)}; logs: {self._run.folder / 'logs'}"
         finally:
+            if self._killing is not None:
+                self._killing.cancel()
             supervisor.stop()
             await running
         self.played.interrupted = self._stop.is_set()
         self.played.last_line = line(self._watch)
         return self.played
+
+    async def _kill(self, inference: InferenceWatch, triton: TritonServer) -> None:
+        """SIGKILL for Triton in mid-day."""
+        while self._watch.tick is None or new_york_clock(self._watch.tick.market_ns) < KILL_AT:  # noqa: ASYNC110  nobody tells of a time
+            await asyncio.sleep(LOOK_SECONDS / 5)
+        self._told(f"Killing tritonserver with SIGKILL at {new_york_clock(self._watch.tick.market_ns)} (market time).")
+        inference.killed()
+        await triton.kill()
 
     async def _day(self, running: asyncio.Task[int]) -> None:
         begun = self._watch.heard = time.monotonic()
@@ -200,7 +227,7 @@ class Demo:
             self._started[name] = now
         elif happening.what == "ready":
             self._on_ready(name, now)
-        elif happening.what == "ended":
+        elif happening.what == "ended" and not (name == "triton" and self.inference is not None and self.inference.killed_at):
             self.played.restarts.append(f"{name}: {happening.detail}")
             self._told(f"{name} ended ({happening.detail}); it is started again")
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.signals import Cut, CutOutcome
 from tradingsystem.execution import inbox as execution_inbox
@@ -109,6 +111,7 @@ def replay_filter(
         scores = model_of(cut.model)[1](swept) if cut.outcome in ANSWERED else None
         canary = model_of(cut.canary)[1](swept) if cut.canary_outcome in ANSWERED else None
         again, signals = decider.decide(state, swept, scores, cut.outcome, Answer(canary, cut.canary_outcome))
+        again = msgspec.structs.replace(again, runtime=cut.runtime)  # who computed the answers is recorded, never made again
         half.entries += 1
         _compare(half, f"cut {cut.epoch}/{cut.last_seq}", encode(again), encode(cut), digest)
         for signal in signals:

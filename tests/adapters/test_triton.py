@@ -1,0 +1,234 @@
+"""A real tritonserver under a steady rate of questions: bad candidates come, versions change, the server is killed, and every question is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.promises.model_server import Shelf, good_bundle, shelf
+from tests.promises.triton import model_server, prepared, settings_of, started
+from tests.promises.waiting import run, until
+from tradingsystem.adapters.fallback import FallbackInference
+from tradingsystem.adapters.onnxruntime import GOLDEN_TOLERANCE, OnnxRuntimeInference, golden_difference
+from tradingsystem.adapters.triton import TritonInference, TritonModelServer, TritonSettings, connected
+from tradingsystem.adapters.triton_shared_memory import FOLDER, SharedMemoryInference
+from tradingsystem.bundles.bundle import Bundle
+from tradingsystem.bundles.refusal import ModelRefused, Refusal
+from tradingsystem.domain.errors import NotAuthorized, TryAgain
+from tradingsystem.domain.features import FEATURE_COUNT
+from tradingsystem.interfaces import Inference, Scores
+from tradingsystem.process.triton_server import TritonServer
+
+pytestmark = pytest.mark.triton
+
+RATE_SECONDS = 0.02
+DEADLINE_SECONDS = 0.25
+SLOW_SIDE = 2_000  # of a square of numbers whose sines the slow graph computes: some 30 ms of one core
+SLOW, CORRUPT, NOT_FINITE, WRONG = 7, 6, 4, 5
+LATENCY_MAX_US = 10_000.0
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """One server for the module."""
+    with started(tmp_path_factory.mktemp("triton")) as server:
+        yield server
+
+
+def slowed(graph: bytes) -> bytes:
+    """The same answers, after sines that nobody needs."""
+    model = onnx.load_from_string(graph)
+    for node in model.graph.node:
+        if "blend" in node.output:
+            node.output[0] = "quick"
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array([SLOW_SIDE, SLOW_SIDE], np.int64), "square"),
+            numpy_helper.from_array(np.float32(0.0), "nothing"),
+            numpy_helper.from_array(np.array([0], np.int64), "first"),
+            numpy_helper.from_array(np.array([1], np.int64), "first_shape"),
+        ]
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("Gather", ["quick", "first"], ["one"], axis=0),
+            helper.make_node("Expand", ["one", "square"], ["many"]),
+            helper.make_node("Sin", ["many"], ["many_sines"]),
+            helper.make_node("Gather", ["many_sines", "first"], ["row"], axis=0),
+            helper.make_node("Gather", ["row", "first"], ["sine"], axis=1),
+            helper.make_node("Reshape", ["sine", "first_shape"], ["flat_sine"]),
+            helper.make_node("Mul", ["flat_sine", "nothing"], ["naught"]),
+            helper.make_node("Add", ["quick", "naught"], ["blend"]),
+        ]
+    )
+    assert model.graph.output[1].type.tensor_type.elem_type == TensorProto.FLOAT
+    payload: bytes = model.SerializeToString()
+    return payload
+
+
+def stocked() -> Shelf:
+    """The shelf of the promises, and a version that is right and slow."""
+    full = shelf()
+    good = good_bundle(SLOW)
+    full.bundles[SLOW] = Bundle(good.manifest, slowed(good.int8_graph), good.float_graph, good.golden)
+    return full
+
+
+@dataclass
+class Steady:
+    """Questions at a steady rate to whoever ``inference`` is at the moment."""
+
+    inference: Inference
+    features: np.ndarray
+    answers: list[tuple[int, Scores, float]] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    async def ask_for_ever(self) -> None:
+        """One question each ``RATE_SECONDS``; what fails is kept, never raised."""
+        while True:
+            began = time.monotonic()
+            try:
+                scores = await self.inference.infer(self.features)
+                self.answers.append((self.inference.version, scores, time.monotonic() - began))
+            except TryAgain as error:
+                self.failures.append(error)
+            due = asyncio.Event()
+            asyncio.get_running_loop().call_later(max(0.0, RATE_SECONDS - (time.monotonic() - began)), due.set)
+            await due.wait()
+
+
+async def refusal_of(server: TritonModelServer, version: int) -> Refusal | None:
+    """Why that version is not loaded beside version 1, or not right."""
+    try:
+        await server.load((1, version))
+        await server.probe(version)
+    except ModelRefused as refused:
+        return refused.refusal if refused.version == version else None
+    return None
+
+
+@asynccontextmanager
+async def asking(steady: Steady) -> AsyncIterator[Steady]:
+    """While this is open, questions are asked."""
+    task = asyncio.create_task(steady.ask_for_ever())
+    try:
+        yield steady
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def test_every_way_to_a_version_gives_its_golden_answers(triton: TritonServer) -> None:
+    """In process, over gRPC and through shared memory, at sizes that fill a bucket and that do not; and a wrong key changes nothing."""
+
+    async def main() -> None:
+        bundles = stocked()
+        bundle = bundles.read(1)
+        own, client = OnnxRuntimeInference(bundle), connected(triton.settings.address)
+        shared = SharedMemoryInference(client, settings_of(triton), 1, DEADLINE_SECONDS)
+        async with model_server(triton, bundles) as server:
+            await server.load((1,))
+            remote = TritonInference(client, 1, DEADLINE_SECONDS)
+            for each in (own, remote, shared):
+                assert golden_difference(await each.infer(bundle.golden.features), bundle.golden) <= GOLDEN_TOLERANCE
+            for count in (1, 64, 65, 600):
+                features = np.random.default_rng(count).normal(size=(count, FEATURE_COUNT)).astype(np.float32)
+                expected = own.score(features)
+                for inference in (remote, shared):
+                    scores = await inference.infer(features)
+                    np.testing.assert_allclose(scores.blend, expected.blend, rtol=0, atol=GOLDEN_TOLERANCE)
+                    np.testing.assert_allclose(scores.members, expected.members, rtol=0, atol=GOLDEN_TOLERANCE)
+            with pytest.raises(TryAgain):
+                await TritonInference(client, 2, DEADLINE_SECONDS).infer(features)
+            stranger = TritonModelServer(TritonSettings(triton.settings.address, lambda: "guessed"), server.repository, bundles.read)
+            with pytest.raises(NotAuthorized, match="triton key"):
+                await stranger.load((2,))
+            await stranger.close()
+        await shared.close()
+        await client.close()
+        assert not list(FOLDER.glob(f"tradingsystem-{os.getpid()}-*")), "its shared memory is given back"
+
+    run(main())
+
+
+def test_bad_candidates_cost_no_request_and_rollback_is_a_pointer(triton: TritonServer) -> None:
+    """Corrupt, poisoned, wrong and slow versions under a steady rate: each is refused with its reason, and the rate never meets a failure."""
+
+    async def main() -> None:
+        bundles, client = stocked(), connected(triton.settings.address)
+        one, two = (TritonInference(client, version, DEADLINE_SECONDS * 4) for version in (1, 2))
+        async with model_server(triton, bundles) as server:
+            await server.load((1,))
+            golden = bundles.read(1).golden
+            async with asking(Steady(one, golden.features)) as steady:
+                await until(lambda: len(steady.answers) > 5)
+                for bad, reason in ((CORRUPT, Refusal.NOT_LOADED), (NOT_FINITE, Refusal.NOT_FINITE)):
+                    assert await refusal_of(server, bad) is reason
+                await server.load((1, WRONG))
+                assert (await server.probe(WRONG)).worst_difference > GOLDEN_TOLERANCE
+                await server.load((1, SLOW))
+                slow = await server.probe(SLOW)
+                assert slow.worst_difference <= GOLDEN_TOLERANCE
+                assert slow.latency_us > LATENCY_MAX_US
+                assert (await server.probe(1)).latency_us < slow.latency_us
+                await server.load((1, 2))
+                steady.inference = two
+                await until(lambda: steady.answers[-1][0] == 2)
+                began = time.monotonic()
+                steady.inference = one
+                await until(lambda: steady.answers[-1][0] == 1)
+                assert time.monotonic() - began < 1.0
+            assert not steady.failures
+            right = {1: golden.blend, 2: OnnxRuntimeInference(bundles.read(2)).score(golden.features).blend}
+            for version, scores, _ in steady.answers:
+                np.testing.assert_allclose(scores.blend, right[version], rtol=0, atol=GOLDEN_TOLERANCE)
+        await client.close()
+
+    run(main())
+
+
+def test_a_killed_server_costs_one_deadline_and_comes_back_with_its_versions(tmp_path: Path) -> None:
+    """The same bundle answers in process meanwhile; the index is as it was; the server is asked again without anybody's doing."""
+
+    async def main() -> None:
+        triton = prepared(tmp_path)
+        await triton.start()
+        bundles, client = stocked(), connected(triton.settings.address)
+        golden = bundles.read(2).golden
+        primary = SharedMemoryInference(client, settings_of(triton), 2, DEADLINE_SECONDS * 0.8)
+        inference = FallbackInference(primary, OnnxRuntimeInference(bundles.read(2)), DEADLINE_SECONDS)
+        async with model_server(triton, bundles) as server:
+            await server.load((1, 2))
+            async with asking(Steady(inference, golden.features)) as steady:
+                await until(lambda: any(not scores.fallback for _, scores, _ in steady.answers))
+                await triton.kill()
+                killed = len(steady.answers)
+                await until(lambda: len(steady.answers) > killed + 3)
+                await triton.start()
+                keeping = asyncio.create_task(server.run())
+                await until(lambda: server.reconciled == 1)
+                await until(lambda: not steady.answers[-1][1].fallback)
+                keeping.cancel()
+            assert not steady.failures
+            assert any(scores.fallback for _, scores, _ in steady.answers[killed:])
+            assert max(took for _, _, took in steady.answers) <= DEADLINE_SECONDS
+            for _, scores, _ in steady.answers:
+                np.testing.assert_allclose(scores.blend, golden.blend, rtol=0, atol=GOLDEN_TOLERANCE)
+            for version in (1, 2):
+                assert (await server.probe(version)).worst_difference <= GOLDEN_TOLERANCE
+            await inference.close()
+        await primary.close()
+        await client.close()
+        await triton.stop()
+
+    run(main())
