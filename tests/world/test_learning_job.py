@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.bundles.test_publishing import fill, tiny_disk
 from tests.world.learning_data import rows_of, some_days
 from tradingsystem.bundles.bundle import Bundle, read_bundle
 from tradingsystem.learning.ledger import FILE_NAME, Ledger
@@ -153,6 +154,23 @@ def test_rows_are_made_of_seed_alone() -> None:
     """These tests see the same rows every time."""
     session = TOLD.days[0].session
     assert rows_of(session, 50, 3, 0.5).digest() == rows_of(session, 50, 3, 0.5).digest()
+
+
+__all__ = ["tiny_disk"]  # a fixture, found by its name
+
+
+@pytest.mark.tmpfs
+def test_a_full_disk_publishes_nothing_and_counts_once(tiny_disk: Path) -> None:
+    """Named, the store as it was; with room again the same job publishes, and is one trial."""
+    store = tiny_disk / "store"
+    work = job(store)
+    ballast = fill(tiny_disk)
+    learned = learn(work, TOLD)
+    assert learned.outcome is Outcome.NOT_PUBLISHED
+    assert "No space left on device" in learned.why[0]
+    ballast.unlink()
+    assert learn(work, TOLD).version == 2
+    assert len(Ledger(store / FILE_NAME).trials()) == 1
 
 
 class KilledWhileSigning:
