@@ -87,6 +87,22 @@ def test_ensemble_tells_both_precisions_and_who_loses() -> None:
     assert sum(note.startswith("INT8 loses") for note in row.notes) == len(slower)
 
 
+@pytest.mark.triton
+def test_triton_tells_every_way_at_every_size_and_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In process, gRPC and shared memory; what Triton says of itself stands beside what the client saw."""
+    row = measured("triton")
+    assert len(row.lines) == 3 * 5
+    assert all("Triton's own" in line.beside for line in row.lines if "process" not in line.name)
+
+
+def test_triton_is_named_as_absent_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With how to get it."""
+    monkeypatch.setenv("TRITON_HOME", str(tmp_path))
+    row = main.ROWS["triton"](LITTLE)
+    assert not row.lines
+    assert "make triton" in row.absent[0].reason
+
+
 def test_outcomes_tell_how_many_predictions_were_followed() -> None:
     """The goal is on one version alone; a challenger beside it follows twice as many."""
     row = measured("outcomes")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from tradingsystem.adapters.alpaca.client import AlpacaClient, Credentials
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessLease, InProcessTape
@@ -18,17 +19,25 @@ from tradingsystem.adapters.onnxruntime import open_session, run
 from tradingsystem.adapters.polygon import samples
 from tradingsystem.adapters.polygon.client import PolygonSettings, PolygonSource
 from tradingsystem.adapters.polygon.parse import FrameParser
+from tradingsystem.bundles.bundle import Bundle
+from tradingsystem.bundles.triton_config import FUSED
 from tradingsystem.domain.rows import F32, Rows
 from tradingsystem.execution.writer import Owner
-from tradingsystem.interfaces import Bus, Clock, Journal, Lease, Scores, Source, Tape
+from tradingsystem.interfaces import Bus, Clock, Inference, Journal, Lease, Scores, Source, Tape
 from tradingsystem.process.connecting import prepare_server, server_settings
 from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, free_port
+from tradingsystem.process.private_files import read_password
+from tradingsystem.process.triton_server import TritonServer, TritonServerSettings
 from tradingsystem.process.venues import SIMULATED_KEY
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.aio import InferenceServerClient
 
 SYSTEM = "bench"
 SYMBOLS = 2_000
 JOURNAL_BYTES = 1024**3
 START_NS = samples.START_MS * 1_000_000
+TRITON_DEADLINE_SECONDS = 1.0
 CHANNELS = frozenset({"Trades", "Quotes", "SecondBars"})
 
 
@@ -118,6 +127,47 @@ def graph_runner(graph: bytes) -> Callable[[F32], Scores]:
     """A graph ready to run in process. Raises ``InvalidBundle``."""
     session = open_session(graph)
     return lambda features: run(session, features)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedByTriton:
+    """One version on a tritonserver: the ways to ask it, by name."""
+
+    ways: dict[str, Inference]
+    client: InferenceServerClient
+    version: int
+
+    async def inside(self) -> tuple[int, float, float]:
+        """Requests of the version so far, and the microseconds that Triton says they took in all and in its queue."""
+        told = (await self.client.get_inference_statistics(FUSED, str(self.version))).model_stats[0].inference_stats
+        return int(told.success.count), told.success.ns / 1e3, told.queue.ns / 1e3
+
+
+@contextlib.asynccontextmanager
+async def triton(folder: Path, bundle: Bundle) -> AsyncIterator[ServedByTriton]:
+    """A tritonserver of its own with that bundle loaded. Raises ``InvalidInput`` where there is none."""
+    # Here and not above: the client is an extra, and everything else is measured without it.
+    from tradingsystem.adapters.triton import TritonInference, TritonModelServer, TritonSettings, connected
+    from tradingsystem.adapters.triton_repository import TritonRepository
+    from tradingsystem.adapters.triton_shared_memory import SharedMemoryInference
+
+    repository = TritonRepository(folder / "repository")
+    repository.prepare()
+    server = TritonServer(TritonServerSettings(repository.folder, folder / "server", free_port(), free_port(), free_port()))
+    settings = TritonSettings(server.settings.address, lambda: read_password(server.settings.key_file))
+    version = bundle.manifest.version
+    await server.start()
+    client, models = connected(settings.address), TritonModelServer(settings, repository, lambda _: bundle)
+    shared = SharedMemoryInference(client, settings, version, TRITON_DEADLINE_SECONDS)
+    try:
+        await models.load((version,))
+        ways: dict[str, Inference] = {"gRPC": TritonInference(client, version, TRITON_DEADLINE_SECONDS), "shared memory": shared}
+        yield ServedByTriton(ways, client, version)
+    finally:
+        await shared.close()
+        await models.close()
+        await client.close()
+        await server.stop()
 
 
 class SoleWriter(TypedDict):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tradingsystem.world.bench import decision, decode, ensemble, memory, orders, outcomes, replay, sweep, tick_to_order
+from tradingsystem.world.bench import decision, decode, ensemble, memory, orders, outcomes, replay, sweep, tick_to_order, triton
 from tradingsystem.world.bench.machine import describe
 from tradingsystem.world.bench.result import SEED, Effort, Report, Row
 
@@ -16,6 +16,7 @@ ROWS: dict[str, Callable[[Effort], Row]] = {
     "decode": decode.measure,
     "sweep": sweep.measure,
     "ensemble": ensemble.measure,
+    "triton": triton.measure,
     "outcomes": outcomes.measure,
     "decision": decision.measure,
     "orders": orders.measure,
