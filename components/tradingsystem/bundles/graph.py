@@ -86,7 +86,7 @@ def lint(payload: bytes) -> None:
     shifted = sorted(
         node.name
         for node in model.graph.node
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2 and np.any(constants[node.input[2]] != 0)
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2 and np.any(constants.get(node.input[2], 1) != 0)
     )
     if foreign or forbidden or shifted:
         raise ForbiddenGraph(f"foreign domains {foreign}, forbidden operators {forbidden}, asymmetric quantisation {shifted}")

@@ -69,7 +69,7 @@ def publish(folder: Path, draft: Draft, key: Ed25519PrivateKey) -> Published:
     public_key = key.public_key().public_bytes_raw()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with alone(folder):
             existing = _published(folder, draft.identity, public_key) if draft.identity else None
             if existing is not None:
                 return Published(existing, existed=True)
@@ -81,8 +81,8 @@ def publish(folder: Path, draft: Draft, key: Ed25519PrivateKey) -> Published:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other publisher meanwhile; what a crashed one staged is removed. The lock goes with the process that holds it."""
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes the store meanwhile; what a crashed one staged is removed. The lock goes with the process that holds it."""
     with (folder / LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shutil.rmtree(folder / STAGING, ignore_errors=True)

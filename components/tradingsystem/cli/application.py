@@ -25,6 +25,7 @@ MODULES = (
     "bench",
     "data",
     "learn",
+    "models",
     "simulate",
     "run",
 )

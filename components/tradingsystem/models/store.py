@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tradingsystem.bundles.bundle import Bundle, InvalidBundle, read_bundle
 from tradingsystem.bundles.publishing import version_numbers
+from tradingsystem.bundles.refusal import Refusal
 
 
 class NoBundle(ValueError):
@@ -21,6 +22,19 @@ class Choice:
     refused: dict[int, str]
 
 
+def read(directory: Path, version: int, public_key: bytes, feature_schema: str, *, simulated_only: bool = False) -> Bundle:
+    """Exactly that version, if it may serve. Raises ``InvalidBundle``. ``simulated_only``: see ``choose``."""
+    bundle = read_bundle(directory / str(version), public_key)
+    manifest = bundle.manifest
+    if manifest.feature_schema != feature_schema:
+        raise InvalidBundle("it was trained on another set of features", Refusal.WRONG_SCHEMA)
+    if simulated_only and not manifest.simulated:
+        raise InvalidBundle("the recipe's key signs bundles trained on simulated data only", Refusal.UNSIGNED)
+    if manifest.version != version:
+        raise InvalidBundle(f"its manifest says version {manifest.version}", Refusal.CORRUPT)
+    return bundle
+
+
 def choose(directory: Path, public_key: bytes, feature_schema: str, pinned: int | None, *, simulated_only: bool = False) -> Choice:
     """The pinned version, else the highest that verifies and fits the features. A pinned one that cannot serve is refused like any other, and the
     highest of the rest serves. ``simulated_only``: the key is known to everybody and vouches for nothing that may trade outside Simulation. Raises
@@ -32,17 +46,8 @@ def choose(directory: Path, public_key: bytes, feature_schema: str, pinned: int 
     refused: dict[int, str] = {}
     for version in order:
         try:
-            bundle = read_bundle(directory / str(version), public_key)
+            return Choice(read(directory, version, public_key, feature_schema, simulated_only=simulated_only), refused)
         except InvalidBundle as error:
             refused[version] = str(error)
-            continue
-        if bundle.manifest.feature_schema != feature_schema:
-            refused[version] = "it was trained on another set of features"
-        elif simulated_only and not bundle.manifest.simulated:
-            refused[version] = "the recipe's key signs bundles trained on simulated data only"
-        elif bundle.manifest.version != version:
-            refused[version] = f"its manifest says version {bundle.manifest.version}"
-        else:
-            return Choice(bundle, refused)
     why = "; ".join(f"{version}: {reason}" for version, reason in refused.items()) or f"{directory} holds no bundle"
     raise NoBundle(f"no model version may serve ({why})")

@@ -161,4 +161,5 @@ class LocalRun:
             ports={workload.name: {port.name: port.number for port in workload.ports} for workload in self.plan.workloads},
             pids=pids,
             halt_file=str(self.state.halt_file),
+            models_folder=str(self.models_folder.resolve()) if self.models_folder is not None else "",
         )

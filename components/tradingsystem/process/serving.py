@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tradingsystem
-from tradingsystem.bundles.bundle import Bundle, InvalidBundle
-from tradingsystem.bundles.refusal import Refusal
+from tradingsystem.bundles.bundle import Bundle
+from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.features.catalogue import schema_hash
-from tradingsystem.models.store import Choice, NoBundle, choose
+from tradingsystem.models.store import Choice, NoBundle, choose, read
 from tradingsystem.process.private_files import read_password
 from tradingsystem.spec.inference import Precision
 from tradingsystem.spec.slices import FilterSlice
@@ -31,24 +31,29 @@ PUBLIC_KEY_FILE = "public_key.hex"
 
 def choose_in(folder: Path | None, pinned: int) -> Choice:
     """The bundle of ``folder`` (None: the package's own) that may serve; ``pinned`` 0 is none. Raises ``NoBundle`` or ``InvalidInput``."""
-    place = folder or SHIPPED_MODELS
-    key_file = place / PUBLIC_KEY_FILE
-    try:
-        public_key = bytes.fromhex(key_file.read_text(encoding="ascii").strip())
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{key_file}: cannot read the key that verifies models (64 hex digits): {error}") from error
+    place, public_key = _store(folder)
     return choose(place, public_key, schema_hash(), pinned or None, simulated_only=public_key == shipped_key())
 
 
 def bundle_in(folder: Path | None, version: int) -> Bundle:
     """Exactly that version, verified. Raises ``InvalidBundle`` or ``InvalidInput``."""
+    place, public_key = _store(folder)
+    return read(place, version, public_key, schema_hash(), simulated_only=public_key == shipped_key())
+
+
+def versions_in(folder: Path | None) -> list[int]:
+    """The version numbers present, lowest first."""
+    return version_numbers(folder or SHIPPED_MODELS)
+
+
+def _store(folder: Path | None) -> tuple[Path, bytes]:
+    """Where the versions lie, and the key that vouches for them."""
+    place = folder or SHIPPED_MODELS
+    key_file = place / PUBLIC_KEY_FILE
     try:
-        choice = choose_in(folder, version)
-    except NoBundle as error:
-        raise InvalidBundle(str(error), Refusal.VERSION_NOT_FOUND) from error
-    if choice.bundle.manifest.version != version:
-        raise InvalidBundle(choice.refused.get(version, f"there is no version {version}"), Refusal.CORRUPT)
-    return choice.bundle
+        return place, bytes.fromhex(key_file.read_text(encoding="ascii").strip())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{key_file}: cannot read the key that verifies models (64 hex digits): {error}") from error
 
 
 def shipped_key() -> bytes:
@@ -132,3 +137,10 @@ def score_graph(graph: bytes, features: F32) -> Scores:
     from tradingsystem.adapters.onnxruntime import open_session, run
 
     return run(open_session(graph), features)
+
+
+def check_answers(bundle: Bundle) -> None:
+    """Run the INT8 graph on the bundle's golden rows. Raises ``InvalidBundle`` when it does not run, or answers otherwise than was signed."""
+    from tradingsystem.adapters.onnxruntime import OnnxRuntimeInference
+
+    OnnxRuntimeInference(bundle)

@@ -33,6 +33,7 @@ class RunningSystem(msgspec.Struct, frozen=True, kw_only=True):
     ports: dict[str, dict[str, int]]
     pids: dict[str, int] = {}
     halt_file: str = ""  # a file of this name halts, whatever stands in it
+    models_folder: str = ""  # where its model versions lie; empty: the package's own
 
 
 def state_root() -> Path:
@@ -119,7 +120,7 @@ def state_folder(system: str) -> StateFolder:
 def find_running(system: str | None, *, alive: bool = True) -> RunningSystem:
     """The note of a running system, the only one when no name is given; unless ``alive``, also of one that was killed. Raises ``InvalidInput`` saying what
     is running instead."""
-    found = {path.parent.name: path for path in sorted(state_root().glob("*/ports.json")) if not alive or _held(path.parent)}
+    found = _notes(alive)
     if system is None and len(found) == 1:
         system = next(iter(found))
     if system is None or system not in found:
@@ -127,6 +128,15 @@ def find_running(system: str | None, *, alive: bool = True) -> RunningSystem:
         asked = f"system {system} is not running" if system else "say which system" if found else "no system is running"
         raise InvalidInput(f"{asked} on this machine (running: {running})")
     return msgspec.json.decode(found[system].read_bytes(), type=RunningSystem)
+
+
+def all_running() -> list[RunningSystem]:
+    """The notes of every system that runs on this machine, by name."""
+    return [msgspec.json.decode(path.read_bytes(), type=RunningSystem) for path in _notes(alive=True).values()]
+
+
+def _notes(alive: bool) -> dict[str, Path]:
+    return {path.parent.name: path for path in sorted(state_root().glob("*/ports.json")) if not alive or _held(path.parent)}
 
 
 def _held(folder: Path) -> bool:
