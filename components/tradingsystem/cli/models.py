@@ -65,12 +65,17 @@ def list_versions(*, store: Store = None, system: System = None, as_json: Json =
     if as_json:
         _print_json([_plain(one, roles) for one in found])
         return
-    table = Table("version", "created", "data", "members", "log loss", "AUC", "INT8 agrees", "valid until", "size", "", box=None)
+    table = Table(box=None)
+    for name in ("version", "created", "data", "members", "log loss", "AUC", "INT8 agrees", "valid until", "size", ""):
+        table.add_column(name, no_wrap=name in {"created", "AUC", "size"}, overflow="fold")
     for one in found:
         table.add_row(str(one.version), *_figures(one.manifest), f"{one.size_bytes / 1000:,.0f} kB", _standing(one, roles))
     console = _console()
     console.print(f"{place}", markup=False)
     console.print(table)
+    for one in found:
+        if one.reason:
+            console.print(f"{one.version} may not serve: {one.reason}", markup=False)
 
 
 def show(
@@ -118,7 +123,7 @@ def verify(
     check_store(place)
     console = _console()
     failed = False
-    for version in track(versions or versions_in(place), "verify", console=console, transient=True):
+    for version in track(versions or versions_in(place), "verify", console=console, transient=True, disable=not console.is_terminal):
         found = faults(place, version)
         failed = failed or bool(found)
         console.print(f"{version}: {'may NOT serve' if found else 'as it was signed, and answers as it did'}", markup=False)
@@ -285,7 +290,7 @@ def _valid_until(manifest: Manifest) -> str:
 
 def _standing(one: Listed, roles: list[Roles]) -> str:
     words = [word for role in roles for word in role.of(one.version)]
-    return "; ".join([*words, f"may NOT serve: {one.reason}" if one.reason else "verified"])
+    return "; ".join([*words, "may NOT serve" if one.reason else "verified"])
 
 
 def _plain(one: Listed, roles: list[Roles]) -> dict[str, Any]:
