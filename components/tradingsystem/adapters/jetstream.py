@@ -26,6 +26,8 @@ log = structlog.get_logger()
 NOT_FOUND = 10059
 WRONG_LAST_SEQUENCE = (10071, 10164)
 ALREADY_EXISTS = 10058
+NO_ROOM = 10047
+MADE_MEANWHILE = (str(ALREADY_EXISTS), str(NO_ROOM))
 
 ATTEMPTS = 3
 ATTEMPT_PAUSE_SECONDS = 0.05
@@ -79,19 +81,29 @@ async def _asked(connection: NatsConnection, subject: str, payload: bytes, timeo
 
 
 async def ensure_stream(connection: NatsConnection, config: dict[str, Any]) -> dict[str, Any]:
-    """The stream's info; created with ``config`` when it does not exist, left as it is when it does."""
+    """The stream's info; created with ``config`` when it does not exist, left as it is when it does.
+
+    Services find it missing at the same time. The server counts what a stream would reserve before it looks whether the stream is there, so whoever asks
+    second may hear that there is no room, which is the truth only when the stream is still missing then.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await _found_or_made(connection, config)
+        except RequestRefused as refused:
+            if refused.code not in MADE_MEANWHILE:
+                raise
+        await asyncio.sleep(ATTEMPT_PAUSE_SECONDS)
+    return await _found_or_made(connection, config)
+
+
+async def _found_or_made(connection: NatsConnection, config: dict[str, Any]) -> dict[str, Any]:
     name = config["name"]
     try:
         return await call(connection, f"STREAM.INFO.{name}")
     except RequestRefused as refused:
         if refused.code != str(NOT_FOUND):
             raise
-    try:
-        return await call(connection, f"STREAM.CREATE.{name}", config, timeout_seconds=10.0)
-    except RequestRefused as refused:
-        if refused.code != str(ALREADY_EXISTS):
-            raise
-    return await call(connection, f"STREAM.INFO.{name}")
+    return await call(connection, f"STREAM.CREATE.{name}", config, timeout_seconds=10.0)
 
 
 async def subjects_of(connection: NatsConnection, stream: str, pattern: str) -> set[str]:
