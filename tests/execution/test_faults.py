@@ -13,6 +13,8 @@ from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
 from tradingsystem.domain.trading import LatchKind, TradingState
 from tradingsystem.execution import actions as act
 from tradingsystem.execution import inbox
+from tradingsystem.execution.exposure import gross_notional
+from tradingsystem.execution.orders import Role
 from tradingsystem.execution.protection import cover_of
 from tradingsystem.execution.status import status_of
 from tradingsystem.simulator.exchange import ExchangeSettings, StopTrigger
@@ -63,6 +65,38 @@ def test_an_unknown_order_counts_as_filled() -> None:
     made.signal("BBB")
     made.signal("CCC")
     assert made.codes() == ["positions-open"]
+
+
+def test_what_is_held_open_or_unknown_counts_against_the_gross_limit() -> None:
+    """One position held, one entry UNKNOWN: the third, which alone would fit, is refused; once the UNKNOWN one never was, it passes (invariant 3)."""
+    made = desk(settings=execution_slice(risk={"grossNotionalMax": 11_000}))
+    made.signal("AAA")
+    made.advance(2)
+    assert made.state.held("AAA") == 40
+    made.wire.answers = ["lost-before"] * 2
+    made.signal("BBB")
+    assert gross_notional(made.state) == 8_000
+    made.signal("CCC")
+    assert made.codes() == ["gross-exposure"]
+    made.advance(40)
+    assert gross_notional(made.state) == 4_000
+    for symbol in ("AAA", "CCC"):
+        made.quote(symbol, 99.98, 100.00)
+    made.signal("CCC")
+    assert made.codes() == ["gross-exposure"]
+    assert gross_notional(made.state) == 8_000
+
+
+def test_shares_told_filled_count_before_their_execution_is_heard() -> None:
+    """A cancelled entry that the broker says has filled in part, whose executions were lost, still counts: neither the end nor a tidy forgets them."""
+    made = desk()
+    made.wire.hold_events = True
+    made.signal("AAA")
+    record = next(one for one in made.state.book.of("AAA") if one.role is Role.ENTRY)
+    record.told_filled, record.state = record.quantity, OrderState.CANCELED
+    made.state.book.tidy()
+    others = sum(one.left for one in made.state.book.open("AAA") if one.role is Role.ENTRY)
+    assert gross_notional(made.state) == 100 * (record.quantity + others)
 
 
 def test_an_unknown_exit_is_posted_again_under_its_id() -> None:

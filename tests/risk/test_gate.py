@@ -116,6 +116,11 @@ REFUSED: list[tuple[str, dict[str, dict[str, Any]]]] = [
     ("order-notional", {"intent": {"quantity": 51}}),
     ("order-notional", {"exposure": {"sibling_notional": Decimal("3000.01")}}),
     ("order-notional", {"exposure": {"sibling_notional": Decimal("NaN")}}),
+    ("order-quantity", {"limits": {"risk": Risk(order_quantity_max=19)}}),
+    ("order-quantity", {"exposure": {"sibling_quantity": 981}}),
+    ("gross-exposure", {"exposure": {"gross_notional": Decimal("23000.01")}}),
+    ("gross-exposure", {"exposure": {"gross_notional": Decimal("NaN")}}),
+    ("gross-exposure", {"exposure": {"gross_notional": Decimal("Infinity")}}),
     ("buying-power", {"exposure": {"buying_power": Decimal("1999.99")}}),
     ("buying-power", {"exposure": {"buying_power": Decimal("NaN")}}),
     ("buying-power", {"exposure": {"unsettled_notional": Decimal("48000.01")}}),
@@ -205,21 +210,45 @@ def test_an_approval_is_for_exactly_one_order() -> None:
     day_profit=st.decimals(allow_nan=True),
     drawdown=st.floats(),
     power=st.decimals(allow_nan=True),
+    gross=st.decimals(allow_nan=True),
     bid=st.floats(),
     ask=st.floats(),
     age=st.integers(),
 )
-def test_nothing_strange_is_approved(day_profit: Decimal, drawdown: float, power: Decimal, bid: float, ask: float, age: int) -> None:
+def test_nothing_strange_is_approved(
+    day_profit: Decimal, drawdown: float, power: Decimal, gross: Decimal, bid: float, ask: float, age: int
+) -> None:
     """Whatever the numbers are, an approval means that each of them is finite and inside its limit (invariant 7)."""
     parts = changed(
-        exposure={"day_profit": day_profit, "drawdown_percent": drawdown, "buying_power": power}, **mark(bid=bid, ask=ask, at_ns=NOW - age)
+        exposure={"day_profit": day_profit, "drawdown_percent": drawdown, "buying_power": power, "gross_notional": gross},
+        **mark(bid=bid, ask=ask, at_ns=NOW - age),
     )
     if isinstance(gate.check(**parts), Approved):
         assert day_profit > -500
         assert drawdown < 5
         assert power >= 2_000
+        assert gross + 2_000 <= 25_000
         assert 0 < bid <= ask < math.inf
         assert abs(age) <= 5 * NS_PER_SECOND
+
+
+@given(
+    quantity=st.integers(1, 2_000),
+    siblings=st.integers(0, 2_000),
+    gross=st.decimals(0, 60_000, places=2),
+    quantity_max=st.integers(1, 2_000),
+    gross_max=st.integers(1, 60_000),
+)
+def test_nothing_passes_a_limit_of_size(quantity: int, siblings: int, gross: Decimal, quantity_max: int, gross_max: int) -> None:
+    """Shares and gross exposure are approved exactly up to their limits, whatever was approved before in the same decision."""
+    limits = Risk(order_quantity_max=quantity_max, gross_notional_max=gross_max, order_notional_max=10**9)
+    parts = changed(
+        intent={"quantity": quantity},
+        exposure={"sibling_quantity": siblings, "gross_notional": gross, "buying_power": Decimal(10**9)},
+        limits={"risk": limits},
+    )
+    within = quantity + siblings <= quantity_max and quantity * 100 + gross <= gross_max
+    assert isinstance(gate.check(**parts), Approved) == within
 
 
 def test_ages_grow_with_the_speed_of_the_clock() -> None:

@@ -98,6 +98,7 @@ HELD_AND_BROKEN: dict[str, tuple[Changes, Changes]] = {
     ),
     "sizing-bounds-ordered": ({"spec.sizing.positionNotionalMin": 4_000}, {"spec.sizing.positionNotionalMin": 4_001}),
     "order-limit-covers-position": ({"spec.sizing.positionNotionalMax": 5_000}, {"spec.sizing.positionNotionalMax": 5_001}),
+    "gross-limit-covers-position": ({"spec.risk.grossNotionalMax": 4_000}, {"spec.risk.grossNotionalMax": 3_999}),
     "capital-covers-position": (
         {"spec.execution.initialCapital": 4_000},
         {"spec.execution.initialCapital": 3_999},

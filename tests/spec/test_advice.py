@@ -25,6 +25,14 @@ SPEAKS = {
         {"spec.execution.initialCapital": 19_999},
         "5 positions x 4,000 = 20,000 is more than the capital of 19,999; 4 fit",
     ),
+    "gross-limit-before-count": (
+        {"spec.risk.grossNotionalMax": 19_999},
+        "5 positions x 4,000 = 20,000 is more than the gross limit of 19,999; 4 of the largest fit",
+    ),
+    "quantity-limit-before-notional": (
+        {"spec.risk.orderQuantityMax": 799},
+        "799 shares x the lowest price of 5 = 3,995 is less than the largest position of 4,000: below a price of 5.01 the largest is refused",
+    ),
     "few-stops-end-the-day": ({"spec.risk.dailyLossMax": 59}, "one stop loses 4,000 x 0.5 % = 20; 3.0 of them reach the daily loss of 59"),
     "drawdown-before-daily-loss": ({"spec.risk.dailyLossMax": 2_501}, "5 % of 50,000 = 2,500 is reached before the daily loss of 2,501"),
     "wins-needed": ({"spec.execution.takeProfits": _one_target(30)}, "(stop 0.5 % + spread 0.1 %) / (target 0.3 % + stop 0.5 %) = 75 %"),
@@ -48,6 +56,8 @@ SPEAKS = {
 SILENT = {
     "target-out-of-reach": {"spec.risk.dailyTarget": 600},
     "capital-too-small": {"spec.execution.initialCapital": 20_000},
+    "gross-limit-before-count": {"spec.risk.grossNotionalMax": 20_000},
+    "quantity-limit-before-notional": {"spec.risk.orderQuantityMax": 800},
     "few-stops-end-the-day": {"spec.risk.dailyLossMax": 60},
     "drawdown-before-daily-loss": {"spec.risk.dailyLossMax": 2_500},
     "wins-needed": {"spec.execution.takeProfits": _one_target(36)},

@@ -90,9 +90,13 @@ class Book(msgspec.Struct):
         records = self.of(symbol) if symbol is not None else (self.orders[key] for key in self.live)
         return [record for record in records if record.open]
 
+    def unsettled(self) -> list[OrderRecord]:
+        """Orders that may still change what is held: open ones, and ended ones that the broker has told filled by more than was counted."""
+        return [record for record in (self.orders[key] for key in self.live) if record.open or record.uncounted]
+
     def tidy(self) -> None:
-        """Forget which orders have ended; asked for now and then, so that what is open stays quick to list."""
-        for key in [key for key in self.live if not self.orders[key].open]:
+        """Forget which orders have ended and are counted; asked for now and then, so that what is open stays quick to list."""
+        for key in [key for key in self.live if not (self.orders[key].open or self.orders[key].uncounted)]:
             del self.live[key]
 
     def orphaned(self, record: OrderRecord) -> bool:

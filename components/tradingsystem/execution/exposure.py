@@ -85,6 +85,14 @@ def notional_left(record: OrderRecord) -> Decimal:
     return record.remaining * (record.limit_price or ZERO)
 
 
+def gross_notional(state: State) -> Decimal:
+    """Dollars that all positions cost and all entries may: open and UNKNOWN ones as if filled at their limit, those that ended by the shares that were
+    told filled and not counted yet. Nothing is sold short, so it is the net exposure, too."""
+    held = sum((abs(position.cost) for position in state.positions.values()), ZERO)
+    entries = (record for record in state.book.unsettled() if record.role is Role.ENTRY)
+    return held + sum(((record.left if record.open else record.uncounted) * (record.limit_price or ZERO) for record in entries), ZERO)
+
+
 def exposure_for(state: State, intent: OrderIntent, replaced_group: str | None = None) -> Exposure:
     """What the rules compare for this intent."""
     held, symbol = state.held(intent.symbol), intent.symbol
@@ -102,6 +110,7 @@ def exposure_for(state: State, intent: OrderIntent, replaced_group: str | None =
         other_open=sum(1 for record in entries if record.symbol == symbol and causes[record.key] != intent.cause),
         foreign_sells=external_exits(state, symbol),
         sibling_notional=sum((notional_left(record) for record in siblings), ZERO),
+        sibling_quantity=sum(record.left for record in siblings),
         symbols=frozenset(
             {name for name, position in state.positions.items() if position.quantity} | {record.symbol for record in entries}
         ),
@@ -110,7 +119,7 @@ def exposure_for(state: State, intent: OrderIntent, replaced_group: str | None =
         symbol_entries_in_window=sum(
             1 for at_ns, name in state.day.entries if name == symbol and now_ns - at_ns < limits.throttle_window_ns
         ),
-        gross_notional=sum((abs(position.cost) for position in state.positions.values()), ZERO) + on_its_way,
+        gross_notional=gross_notional(state),
         unsettled_notional=on_its_way + state.bought_since_account,
         buying_power=state.account.buying_power if state.account is not None else ZERO,
         day_profit=day_realised + unrealised - state.day.armed_at,
@@ -125,6 +134,7 @@ def with_sibling(exposure: Exposure, intent: OrderIntent) -> Exposure:
     return msgspec.structs.replace(
         exposure,
         sibling_notional=exposure.sibling_notional + notional,
+        sibling_quantity=exposure.sibling_quantity + intent.quantity,
         unsettled_notional=exposure.unsettled_notional + notional,
         gross_notional=exposure.gross_notional + notional,
         entries_last_minute=exposure.entries_last_minute + 1,

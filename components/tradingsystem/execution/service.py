@@ -26,6 +26,7 @@ from tradingsystem.domain.trading import Latch, LatchCleared, Mark, TradingState
 from tradingsystem.execution import actions as act
 from tradingsystem.execution import halting, inbox
 from tradingsystem.execution.courier import Courier
+from tradingsystem.execution.exposure import gross_notional
 from tradingsystem.execution.orders import Role
 from tradingsystem.execution.protection import safe_to_leave
 from tradingsystem.execution.recovery import CHECKPOINT_ENTRIES, RECENT_SEQS, Recovered, rebuild
@@ -411,7 +412,7 @@ class ExecutionService:
             return
         self._status_at_ns, self._shown = now_ns, shown
         status = status_of(self.state)
-        publish_metrics(status)
+        publish_metrics(status, gross_notional(self.state))
         self._bus.publish(self._subjects.state(self.name), encode(status))
         self._bus.publish(self._subjects.held, encode(sorted(self._held)))
 

@@ -57,8 +57,9 @@ _latches = {kind: metrics.latches.labels(kind=kind.value) for kind in LatchKind}
 _realised, _unrealised = (metrics.day_profit.labels(kind=kind) for kind in ("realised", "unrealised"))
 
 
-def publish_metrics(status: TradingStatus) -> None:
-    """The same numbers as metrics."""
+def publish_metrics(status: TradingStatus, gross: Decimal) -> None:
+    """The same numbers as metrics, and the gross exposure that the gate counts, dollars."""
+    metrics.gross_exposure.set(float(gross))
     metrics.unknown_orders.set(status.unknown_orders)
     metrics.open_positions.set(len(status.positions))
     metrics.unprotected_shares.set(status.unprotected_shares)

@@ -48,11 +48,14 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     other_open: int = 0  # open or UNKNOWN entry orders in the symbol with another cause
     foreign_sells: int = 0  # shares of it that open sells which are not ours may take
     sibling_notional: Decimal = Decimal(0)  # entries of the same cause that were approved before
+    sibling_quantity: int = 0  # shares of those
     symbols: frozenset[str] = frozenset()  # held, or with an open or UNKNOWN entry
     opened_today: frozenset[str] = frozenset()  # causes that opened, or may yet open, a position today
     entries_last_minute: int = 0
     symbol_entries_in_window: int = 0  # of the throttle's window
-    gross_notional: Decimal = Decimal(0)
+    gross_notional: Decimal = Decimal(
+        0
+    )  # cost of what is held, and of entries that are open, UNKNOWN, or filled by a word without its execution
     unsettled_notional: Decimal = Decimal(0)  # bought or on its way since the account was last told
     buying_power: Decimal = Decimal(0)
     day_profit: Decimal = Decimal(0)  # realised and marked, less fees, since the loss limit was last armed

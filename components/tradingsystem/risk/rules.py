@@ -176,6 +176,18 @@ def order_notional(question: Question) -> str | None:
     return None if at_most(notional, limit) else f"{notional} dollars with its siblings, at most {limit}"
 
 
+def order_quantity(question: Question) -> str | None:
+    shares = question.intent.quantity + question.exposure.sibling_quantity
+    limit = question.limits.risk.order_quantity_max
+    return None if at_most(shares, limit) else f"{shares} shares with its siblings, at most {limit}"
+
+
+def gross_exposure(question: Question) -> str | None:
+    gross = question.notional + question.exposure.gross_notional
+    limit = question.limits.risk.gross_notional_max
+    return None if at_most(gross, limit) else f"{gross:.2f} dollars held and on their way with it, at most {limit}"
+
+
 def buying_power(question: Question) -> str | None:
     exposure = question.exposure
     needed = question.notional + exposure.unsettled_notional
@@ -275,6 +287,12 @@ ENTRY_RULES = (
     Rule("price-collar", "The limit is at most spec.risk.priceCollarBasisPoints above the fresh mid.", price_collar),
     Rule("limit-bands", "The limit lies inside the LULD bands and the symbol is not in a limit state.", limit_bands),
     Rule("order-notional", "The order with its siblings costs at most spec.risk.orderNotionalMax.", order_notional),
+    Rule("order-quantity", "The order with its siblings has at most spec.risk.orderQuantityMax shares.", order_quantity),
+    Rule(
+        "gross-exposure",
+        "With it, all that is held, open or UNKNOWN costs at most spec.risk.grossNotionalMax; long only, so gross is net.",
+        gross_exposure,
+    ),
     Rule("buying-power", "By our own count the account can pay for it and for all that is on its way.", buying_power),
     Rule("positions-open", "At most spec.risk.positionsOpenMax positions, open and UNKNOWN entries counted.", positions_open),
     Rule("positions-per-day", "At most spec.risk.positionsPerDayMax positions opened in one day.", positions_per_day),

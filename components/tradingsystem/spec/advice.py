@@ -68,6 +68,21 @@ def _capital_too_small(spec: TradingSystemSpec) -> Iterator[str]:
         yield f"{count:,} positions x {notional:,} = {count * notional:,} is more than the capital of {capital:,}; {capital // notional:,} fit"
 
 
+def _gross_limit_before_count(spec: TradingSystemSpec) -> Iterator[str]:
+    count, notional, limit = spec.risk.positions_open_max, spec.sizing.position_notional_max, spec.risk.gross_notional_max
+    if count * notional > limit:
+        yield f"{count:,} positions x {notional:,} = {count * notional:,} is more than the gross limit of {limit:,}; {limit // notional:,} of the largest fit"
+
+
+def _quantity_limit_before_notional(spec: TradingSystemSpec) -> Iterator[str]:
+    shares, price, notional = spec.risk.order_quantity_max, spec.universe.price_min, spec.sizing.position_notional_max
+    if shares * price < notional:
+        yield (
+            f"{shares:,} shares x the lowest price of {price:,} = {shares * price:,} is less than the largest position of {notional:,}: "
+            f"below a price of {notional / shares:,.2f} the largest is refused"
+        )
+
+
 def _few_stops_end_the_day(spec: TradingSystemSpec) -> Iterator[str]:
     notional, stop, limit = spec.sizing.position_notional_max, spec.execution.stop_loss_basis_points, spec.risk.daily_loss_max
     one = notional * stop / 10_000
@@ -164,6 +179,8 @@ def _shared_account_live(spec: TradingSystemSpec) -> Iterator[str]:
 REMARKS: tuple[tuple[str, str, Callable[[TradingSystemSpec], Iterator[str]]], ...] = (
     ("target-out-of-reach", "spec.risk.dailyTarget", _target_out_of_reach),
     ("capital-too-small", "spec.risk.positionsOpenMax", _capital_too_small),
+    ("gross-limit-before-count", "spec.risk.grossNotionalMax", _gross_limit_before_count),
+    ("quantity-limit-before-notional", "spec.risk.orderQuantityMax", _quantity_limit_before_notional),
     ("few-stops-end-the-day", "spec.risk.dailyLossMax", _few_stops_end_the_day),
     ("drawdown-before-daily-loss", "spec.risk.drawdownMaxPercent", _drawdown_before_daily_loss),
     ("wins-needed", "spec.execution.takeProfits", _wins_needed),

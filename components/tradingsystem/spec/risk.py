@@ -44,6 +44,20 @@ class Risk(Section, frozen=True, kw_only=True):
         NO_SCHEMA_DEFAULT,
         about("Notional of one order, account currency. 5,000: above the largest position of 4,000, so only a mistake meets it."),
     ] = 5_000
+    order_quantity_max: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        NO_SCHEMA_DEFAULT,
+        about("Shares of one entry, all its brackets together. 1,000: an order of 5,000 at the lowest price of 5 has no more."),
+    ] = 1_000
+    gross_notional_max: Annotated[
+        MoneyAboveZero,
+        NO_SCHEMA_DEFAULT,
+        about(
+            "Cost of all that is held and of all entries that are open or UNKNOWN, account currency; nothing is sold short, so it is the net exposure, "
+            "too. 25,000: five positions of the largest order of 5,000."
+        ),
+    ] = 25_000
     orders_per_minute_max: Annotated[
         int,
         Meta(ge=1, le=200),

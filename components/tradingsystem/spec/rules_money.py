@@ -34,6 +34,11 @@ def _order_limit_covers_position(document: Document) -> bool:
     return spec.risk.order_notional_max >= spec.sizing.position_notional_max
 
 
+def _gross_limit_covers_position(document: Document) -> bool:
+    spec = _spec(document)
+    return spec.risk.gross_notional_max >= spec.sizing.position_notional_max
+
+
 def _capital_covers_position(document: Document) -> bool:
     spec = _spec(document)
     return spec.sizing.position_notional_max <= spec.execution.initial_capital
@@ -79,6 +84,15 @@ MONEY_RULES = (
         holds=_order_limit_covers_position,
         reason="the largest position could never be ordered",
         remedy="raise orderNotionalMax or lower positionNotionalMax",
+    ),
+    Rule(
+        name="gross-limit-covers-position",
+        scope=SPEC,
+        fields=("spec.risk.grossNotionalMax", "spec.sizing.positionNotionalMax"),
+        cel=f"{_limit('gross_notional_max')} >= self.sizing.positionNotionalMax",
+        holds=_gross_limit_covers_position,
+        reason="the largest position alone would pass the limit of all positions together",
+        remedy="raise grossNotionalMax or lower positionNotionalMax",
     ),
     Rule(
         name="capital-covers-position",

@@ -116,6 +116,14 @@ def _notional(question: Question) -> tuple[str, str]:
     return f"{question.notional + question.exposure.sibling_notional:,.2f}", _most(f"{question.limits.risk.order_notional_max:,}")
 
 
+def _quantity(question: Question) -> tuple[str, str]:
+    return f"{question.intent.quantity + question.exposure.sibling_quantity:,}", _most(f"{question.limits.risk.order_quantity_max:,}")
+
+
+def _gross(question: Question) -> tuple[str, str]:
+    return f"{question.notional + question.exposure.gross_notional:,.2f}", _most(f"{question.limits.risk.gross_notional_max:,}")
+
+
 def _buying_power(question: Question) -> tuple[str, str]:
     exposure = question.exposure
     return f"{question.notional + exposure.unsettled_notional:,.2f}", _most(f"{exposure.buying_power:,.2f}")
@@ -172,6 +180,8 @@ FIGURES: dict[str, Callable[[Question], tuple[str, str]]] = {
     "price-collar": _collar,
     "limit-bands": _bands,
     "order-notional": _notional,
+    "order-quantity": _quantity,
+    "gross-exposure": _gross,
     "buying-power": _buying_power,
     "positions-open": _positions,
     "positions-per-day": _positions_day,

@@ -1,4 +1,4 @@
-"""Twelve ways in which execution could be wrong, each as one function that is put in the place of a right one. Applied only in a process of its own.
+"""Thirteen ways in which execution could be wrong, each as one function that is put in the place of a right one. Applied only in a process of its own.
 
 Exists to try the invariants: a world that finds none of these proves nothing by finding nothing. Each names the invariant that must speak.
 """
@@ -123,6 +123,11 @@ def positions_are_not_counted() -> None:
     gate.ENTRY_RULES = tuple(rule for rule in rules.ENTRY_RULES if rule.code != "positions-open")
 
 
+def what_is_held_is_not_counted() -> None:
+    """The gross exposure is that of the order alone."""
+    gate.ENTRY_RULES = tuple(rule for rule in rules.ENTRY_RULES if rule.code != "gross-exposure")
+
+
 MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "intent-is-not-kept": (invariants.DURABLE, intent_is_not_kept),
     "approval-does-not-expire": (invariants.APPROVED, approval_does_not_expire),
@@ -136,5 +141,6 @@ MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "close-is-not-flattened": (invariants.FLAT, close_is_not_flattened),
     "fill-counts-twice": (invariants.EQUAL, fill_counts_twice),
     "positions-are-not-counted": (invariants.LIMITS, positions_are_not_counted),
+    "what-is-held-is-not-counted": (invariants.LIMITS, what_is_held_is_not_counted),
 }
 """Name to the invariant that must find it, and how it is put in place."""

@@ -43,7 +43,7 @@ ACCOUNT = Account(
 
 def system() -> TradingSystem:
     """The founding values with the bounds on how many and how often at their largest."""
-    risk = {"positionsOpenMax": 100, "positionsPerDayMax": 1_000, "ordersPerMinuteMax": 200}
+    risk = {"positionsOpenMax": 100, "grossNotionalMax": 500_000, "positionsPerDayMax": 1_000, "ordersPerMinuteMax": 200}
     source = {"name": "polygon", "type": "Polygon"}
     spec: dict[str, Any] = {"mode": "Simulation", "sizing": {"method": "RiskBased"}, "risk": risk, "sources": [source]}
     return from_document({"apiVersion": "tradingsystem.dev/v1alpha1", "kind": "TradingSystem", "metadata": {"name": SYSTEM}, "spec": spec})

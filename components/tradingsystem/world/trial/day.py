@@ -97,8 +97,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def settings_of(chance: random.Random) -> ExecutionSlice:
     """The day's limits: narrow enough to be met."""
+    positions = chance.choice((5, 6, 8))
     risk = {
-        "positionsOpenMax": chance.choice((5, 6, 8)),
+        "positionsOpenMax": positions,
+        "grossNotionalMax": 22_000 if positions == 6 else 40_000,  # of positions up to 4,000: speaks before their number does, or never
         "positionsPerDayMax": chance.choice((20, 60, 60)),
         "dailyLossMax": chance.choice((120, 500)),
         "drawdownMaxPercent": chance.choice((1, 5)),

@@ -221,6 +221,16 @@ class Judge:
         notional = sum((one.quantity * (one.limit_price or Decimal("NaN")) for one in (*siblings, intent)), Decimal(0))
         if not notional <= risk.order_notional_max:
             self._break(LIMITS, f"{intent.cause} costs {notional}, at most {risk.order_notional_max}")
+        shares = sum(one.quantity for one in (*siblings, intent))
+        if shares > risk.order_quantity_max:
+            self._break(LIMITS, f"{intent.cause} buys {shares} shares, at most {risk.order_quantity_max}")
+        gross = sum((abs(position.cost) for position in ledger.positions.values()), Decimal(0))
+        gross += sum(
+            (one.remaining * (one.limit_price or Decimal("NaN")) for one in ledger.open_orders() if str(one.side) == "buy"), Decimal(0)
+        )
+        gross += intent.quantity * (intent.limit_price or Decimal("NaN"))
+        if not gross <= risk.gross_notional_max:
+            self._break(LIMITS, f"{gross} held and open with {intent.client_order_id}, at most {risk.gross_notional_max}")
         symbols = {name for name, position in ledger.positions.items() if position.quantity}
         symbols |= {order.symbol for order in ledger.open_orders() if str(order.side) == "buy"} | {intent.symbol}
         if len(symbols) > risk.positions_open_max:
