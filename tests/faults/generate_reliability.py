@@ -92,13 +92,13 @@ CATALOGUE = (
     ),
     Row(
         "Broker refuses: 403, 422, an id it knows",
-        "A refusal with its reason is final; a known id is asked for, not given up",
+        "A refusal with its reason is final; a known id is asked for, not given up; twenty within a minute halt",
         (
             f"{ANSWERS}::test_refusals",
             f"{EXECUTION}::test_a_duplicate_id_is_not_a_refusal",
             f"{EXECUTION}::test_a_refusal_of_one_bracket_is_a_refusal_of_both",
+            "tests/execution/test_latch_scenarios.py::test_refusals_by_a_broker_that_takes_nothing",
         ),
-        "a halt after many refusals a minute",
     ),
     Row(
         "A trade update twice",
@@ -208,8 +208,11 @@ CATALOGUE = (
     Row(
         "Inference too slow",
         "A late answer has no signals; the next cut speaks",
-        ("tests/filter/test_service.py::test_a_late_model_has_no_signals_and_the_next_cut_speaks",),
-        "Triton, which this build does not run",
+        (
+            "tests/filter/test_service.py::test_a_late_model_has_no_signals_and_the_next_cut_speaks",
+            "tests/adapters/test_triton.py::test_a_killed_server_costs_one_deadline_and_comes_back_with_its_versions",
+            "tests/adapters/test_fallback.py::test_only_failures_in_a_row_open_it",
+        ),
     ),
     Row("A GPU node drained", "Orders stay managed, inference moves or pauses"),
     Row(
@@ -235,13 +238,28 @@ CATALOGUE = (
             f"{WRITER}::test_who_finds_another_owner_stops",
         ),
     ),
-    Row("Operator killed in the middle of its work", "The next start converges, no trading pod is restarted"),
-    Row("Kubernetes API away for ten minutes", "Pods trade on, then reduce; the kill switch still works"),
+    Row(
+        "Operator killed in the middle of its work",
+        "The next start converges, no trading pod is restarted",
+        (
+            "tests/kubernetes/test_2_repair.py::test_an_operator_killed_mid_apply_restarts_nothing",
+            "tests/operator/test_reconcile.py::test_killed_again_and_again_it_converges_to_one_revision",
+        ),
+    ),
+    Row(
+        "Kubernetes API away for ten minutes",
+        "Pods trade on, then reduce; the kill switch still works",
+        ("tests/kubernetes/test_2_repair.py::test_without_an_api_server_pods_trade_on",),
+        "longer than a minute, the kill switch meanwhile, and Reducing once the resource has not been heard for long, which this build does not do",
+    ),
     Row(
         "An invalid edit of the resource",
         "Refused with every mistake at once; the last good one stays",
-        ("tests/e2e/test_bad_input.py::test_ten_mistakes_are_told_at_once",),
-        "by the cluster's own validation",
+        (
+            "tests/e2e/test_bad_input.py::test_ten_mistakes_are_told_at_once",
+            "tests/operator/test_resource.py::test_case_beyond_the_border_is_refused_with_field_and_remedy",
+            "tests/operator/test_resource.py::test_wrong_shape_is_refused_by_both",
+        ),
     ),
     Row(
         "A live limit that is negative, no number or absurd",
@@ -314,7 +332,16 @@ CATALOGUE = (
     ),
     Row("A flood of signals", "Repeated executions latch until a person clears them", (f"{EXECUTION}::test_a_loop_latches",)),
     Row("Half-days, holidays, a change of clocks", "Flat before that day's close", (f"{EXECUTION}::test_half_days_are_short",)),
-    Row("A canary promotes a worse model", "Refused; one command goes back"),
+    Row(
+        "A canary promotes a worse model",
+        "Refused; one command goes back",
+        (
+            "tests/bundles/test_gate.py::test_worthless_candidates_rarely_pass",
+            "tests/bundles/test_gate.py::test_evidence_against_another_champion_is_outdated",
+            "tests/models/test_service.py::test_a_pin_is_taken_over_while_running_and_taken_back",
+        ),
+        "a canary that is taken back by its live predictions",
+    ),
 )
 
 
