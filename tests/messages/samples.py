@@ -6,6 +6,8 @@ import datetime
 from decimal import Decimal
 from typing import Any
 
+from tradingsystem.bundles.promotion import Alarmed, Event
+from tradingsystem.bundles.refusal import Refusal
 from tradingsystem.domain.calendar import Session, session
 from tradingsystem.domain.control import (
     Beat,
@@ -13,6 +15,8 @@ from tradingsystem.domain.control import (
     Command,
     CommandAnswer,
     CommandKind,
+    ModelAct,
+    ModelCommand,
     ModelsAssigned,
     ModelsState,
     SessionOpened,
@@ -128,7 +132,25 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
         ),
         TapeNote,
     ),
-    "models_state": (ModelsState(serving=3, pinned=4, generation=7, refused={"4": "its signature does not match"}), ModelsState),
+    "model_command": (
+        ModelCommand(id="9", act=ModelAct.PROMOTE, name="ada", reason="drill", version=4),
+        ModelCommand,
+    ),
+    "promotion": (Alarmed(at_ns=AT_NS, version=4, refusal=Refusal.LIVE_LOSS, detail="evidence 40 to 1"), Event),
+    "models_state": (
+        ModelsState(
+            serving=3,
+            pinned=4,
+            generation=7,
+            refused={"4": "its signature does not match"},
+            previous=2,
+            trial=5,
+            phase="Shadow",
+            rolled_back=4,
+            rolled_back_because="LiveLoss",
+        ),
+        ModelsState,
+    ),
     "models_assigned": (ModelsAssigned(4, canary=5, canary_percent=10, shadow=6), TapeNote),
     "order_update": (
         OrderUpdate(event="partial_fill", at_ns=AT_NS, order=ORDER, execution_id="e1", price=Decimal("123.44"), quantity=5),

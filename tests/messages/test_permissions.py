@@ -32,9 +32,11 @@ ONLY_SPEAKERS = {
     SUBJECTS.journal_latch: "execution",
     SUBJECTS.journal_fence: "execution",
     SUBJECTS.journal_model: "models",
+    SUBJECTS.journal_promotion: "models",
     SUBJECTS.journal_weights: "models",
     SUBJECTS.clock: "simulator",
     SUBJECTS.command: PERSON,
+    SUBJECTS.command_models: PERSON,
     SUBJECTS.journal_spec: PERSON,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,21 +16,42 @@ from tests.promises.waiting import until
 from tests.spec.documents import system
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal
+from tradingsystem.adapters.onnxruntime import InProcessModelServer
+from tradingsystem.bundles.bundle import Bundle
+from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
 from tradingsystem.ensemble.online import UPDATE_ROWS
 from tradingsystem.interfaces import Delivery, Entry
 from tradingsystem.messages.codec import decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.models.online import OnlineWeights
+from tradingsystem.models.promoting import Promoting, rules_of
 from tradingsystem.models.service import ModelsService
-from tradingsystem.models.store import choose
+from tradingsystem.models.store import choose, read
 from tradingsystem.spec.ensemble import FOUNDING_MEMBERS
 from tradingsystem.spec.hashing import canonical_json
+from tradingsystem.spec.learning import Promotion
 from tradingsystem.spec.slices import live_settings
 
 __all__ = ["store"]
 
 SUBJECTS = Subjects("momentum")
+
+
+def promoting(folder: Path) -> Promoting:
+    """The founding rules over a folder of bundles, asked in process."""
+
+    def bundle(version: int) -> Bundle:
+        return read(folder, version, PUBLIC, SCHEMA)
+
+    return Promoting(
+        rules=rules_of(Promotion()),
+        better_probability_min_percent=80,
+        latency_us_max=1e6,
+        present=lambda: version_numbers(folder),
+        read=bundle,
+        server=functools.cache(lambda: InProcessModelServer(bundle)),
+    )
 
 
 class Life:
@@ -42,6 +64,7 @@ class Life:
             system="momentum",
             pinned=0,
             choose=lambda pinned: choose(folder, PUBLIC, SCHEMA, pinned or None),
+            promoting=promoting(folder),
             online=OnlineWeights(enabled=online, members=FOUNDING_MEMBERS),
             clock=SystemClock(),
             bus=self.bus,

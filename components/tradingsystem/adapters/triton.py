@@ -168,11 +168,6 @@ class TritonModelServer:
             golden[version] = bundle.golden
         return golden
 
-    def want(self, version: int) -> None:
-        """That version, and the one before it, from the next look of ``run`` on: for who has no time to wait for it."""
-        if version not in self._wanted:
-            self._wanted = tuple(sorted({*self._wanted[-1:], version}, key=[*self._wanted, version].index))
-
     async def follow(self, version: int) -> None:
         """Have ``ensemble`` do what ``fused`` does at that version: for comparison, never on the way to an order. Raises as ``load`` does."""
         try:

@@ -66,12 +66,34 @@ class WeightsUpdated(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
     """What the models service says of itself: which version serves, which one is pinned (0: none) by the settings of which generation, and why
-    others may not serve, by version."""
+    others may not serve, by version. ``phase`` of the candidate on trial: Gate, Probe, Shadow, Canary."""
 
     serving: int
     pinned: int
     generation: int
     refused: dict[str, str]
+    previous: int = 0  # still loaded: a rollback goes there
+    trial: int = 0  # the candidate on trial, 0: none
+    phase: str = ""
+    rolled_back: int = 0  # the version that was last taken back, 0: none
+    rolled_back_because: str = ""
+
+
+class ModelAct(enum.Enum):
+    """What a person may ask of promotion."""
+
+    PROMOTE = "Promote"
+    ROLL_BACK = "RollBack"
+
+
+class ModelCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's act on versions, by name and with a reason; ``version`` when one is promoted. Answered by ``CommandAnswer``."""
+
+    id: str
+    act: ModelAct
+    name: str
+    reason: str
+    version: int = 0
 
 
 class SpecSwitched(msgspec.Struct, frozen=True, tag=True):

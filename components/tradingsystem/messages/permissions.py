@@ -41,10 +41,10 @@ def permissions(system: str) -> tuple[Permissions, ...]:
         "recorder": (subject.journal_seal,),
         "monitor": (),
         "watcher": (),
-        "models": (subject.journal_model, subject.journal_weights),
+        "models": (subject.journal_model, subject.journal_promotion, subject.journal_weights),
         "learning": (),
         "simulator": (subject.clock,),
-        PERSON: (subject.command, subject.journal_spec),
+        PERSON: (subject.command, subject.command_models, subject.journal_spec),
     }
     return tuple(_user(subject, name, own) for name, own in speaks.items())
 
@@ -52,7 +52,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
 def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
     inbox = f"_INBOX_{name}.>"
     publish = (*own, subject.beat(name), subject.state(name), subject.echo(name), *_store(subject.system), inbox)
-    if name == "execution":
+    if name in {"execution", "models"}:
         publish = (*publish, f"_INBOX_{PERSON}.>")  # answers to commands
     heard = tuple(f"{prefix}.{subject.system}.>" for prefix in ("beat", "state", "want", "command", "journal"))
     subscribe = (subject.tape, subject.clock, subject.marks, *heard, subject.echo(name), inbox)

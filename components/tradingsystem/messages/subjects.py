@@ -68,6 +68,11 @@ class Subjects:
         return f"command.{self.system}.execution"
 
     @property
+    def command_models(self) -> str:
+        """Requests to models: ``ModelCommand`` answered by ``CommandAnswer``."""
+        return f"command.{self.system}.models"
+
+    @property
     def journal(self) -> str:
         """Everything the journal keeps."""
         return f"journal.{self.system}.>"
@@ -123,8 +128,13 @@ class Subjects:
 
     @property
     def journal_model(self) -> str:
-        """Promotions and rollbacks, by models."""
+        """Which version serves and which one stands beside it, by models: what the tape assigns."""
         return f"journal.{self.system}.model"
+
+    @property
+    def journal_promotion(self) -> str:
+        """Every step of a version's way to serving and back, with its reason, by models."""
+        return f"journal.{self.system}.promotion"
 
     @property
     def journal_weights(self) -> str:

@@ -1,25 +1,32 @@
-"""The models service's shell: verifies the store, says which version serves, and journals each change. Promotion is not built yet: the pinned version
-serves, else the highest that verifies.
+"""The models service's shell: runs promotion over the journal, does what it waits for, and says which version serves and why.
 
-The pin is a live setting: a new one takes over while everything runs, as an entry in the journal that becomes a note on the tape. A version that cannot
-serve changes nothing but what is said: what serves goes on serving.
+What a version has gone through is in the journal, step by step; the state is the fold of it, so a restart loses nothing. What the tape assigns is an entry
+of its own, at changes only. A version that cannot serve changes nothing but what is said: what serves goes on serving.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
-from tradingsystem.domain.control import ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
-from tradingsystem.domain.outcomes import Outcome
+from tradingsystem.bundles import promotion
+from tradingsystem.bundles.bundle import InvalidBundle
+from tradingsystem.bundles.promotion import Appeared, Begun, Event, Pinned, Promoted, State, TakenBack
+from tradingsystem.bundles.refusal import ModelRefused
+from tradingsystem.domain.control import CommandAnswer, ModelAct, ModelCommand, ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
+from tradingsystem.domain.errors import TryAgain
+from tradingsystem.domain.outcomes import FilterModels, Outcome
 from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.models.online import OnlineWeights
-from tradingsystem.models.store import Choice, NoBundle
+from tradingsystem.models.promoting import Promoting
+from tradingsystem.models.store import Choice
+from tradingsystem.models.watching import LiveLoss, said
 from tradingsystem.spec.slices import LiveSettings
 from tradingsystem.telemetry import metrics
 
@@ -29,73 +36,110 @@ SAY_SECONDS = 1.0
 
 
 class ModelsService:
-    """Publishes ``state.<system>.models`` and journals which version serves. ``choose`` takes the pinned version, 0 for none."""
+    """Publishes ``state.<system>.models``, journals promotion and what it assigns. ``choose`` names what serves at the very first start."""
 
     name = "models"
 
     def __init__(
-        self, *, system: str, pinned: int, choose: Callable[[int], Choice], online: OnlineWeights, clock: Clock, bus: Bus, journal: Journal
+        self,
+        *,
+        system: str,
+        pinned: int,
+        choose: Callable[[int], Choice],
+        promoting: Promoting,
+        online: OnlineWeights,
+        clock: Clock,
+        bus: Bus,
+        journal: Journal,
     ) -> None:
         self._subjects = Subjects(system)
         self._choose = choose
+        self._promoting = promoting
         self._online = online
         self._clock = clock
         self._bus = bus
         self._journal = journal
-        self._state = ModelsState(serving=0, pinned=pinned, generation=0, refused={})
-        self._applied: LiveSettings | None = None
-        self._generation = 0
+        self._pin = pinned  # what the settings ask for
+        self._generation = 0  # of the newest settings
+        self._done_generation = 0  # of those whose pin was looked at
+        self._state = State()
+        self._assigned: ModelsAssigned | None = None
+        self._settled: tuple[int, ...] = ()  # loaded where models are served
+        self._unreadable: dict[int, str] = {}  # refused when the first one was chosen
+        self._filter: FilterModels | None = None
+        self._loss = LiveLoss()
+        self._commands: list[tuple[ModelCommand, Callable[[bytes], None] | None]] = []
         self._changed = asyncio.Event()
         self.progress_ns = 0
 
     @property
     def live_generation(self) -> int:
         """The generation of live settings whose pin was taken over or refused."""
-        return self._state.generation
+        return self._done_generation
 
     def detail(self) -> dict[str, float]:
         """The serving version for the beat."""
         return {"serving": self._state.serving}
 
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
-        """Verify, journal, say so each second, and take over every pin that is applied. Raises ``NoBundle`` when nothing may serve at the start."""
+        """Verify, journal, say so each second, and do what promotion waits for. Raises ``NoBundle`` when nothing may serve at the start."""
         await self._catch_up()
-        pinned = self._applied.models.pinned_version if self._applied is not None else self._state.pinned
-        await self._serve(pinned, self._generation, self._choose(pinned))
+        if not self._state.chosen:
+            choice = self._choose(0)
+            self._unreadable = choice.refused
+            numbers = self._promoting.present()
+            await self._tell(
+                Begun(
+                    at_ns=self._clock.now(),
+                    serving=choice.bundle.manifest.version,
+                    seen=max(numbers, default=choice.bundle.manifest.version),
+                )
+            )
         followed = await self._journal.follow(self._subjects.journal_spec, 1, self._on_spec)
-        heard = await self._bus.subscribe(self._subjects.outcomes, self._on_outcomes)
+        heard = [
+            await self._bus.subscribe(self._subjects.outcomes, self._on_outcomes),
+            await self._bus.subscribe(self._subjects.state("filter"), self._on_filter, pending_max=8),
+            await self._bus.subscribe(self._subjects.command_models, self._on_command),
+        ]
         waiting = asyncio.create_task(self._until(stop))
-        ready()
         try:
+            await self._advance()
+            ready()
             while not stop.is_set():
-                self._bus.publish(self._subjects.state("models"), encode(self._state))
+                self._bus.publish(self._subjects.state("models"), encode(self._said()))
                 await self._weigh(self._online.due())
-                try:
+                with contextlib.suppress(TimeoutError):  # a round without a word from outside
                     await asyncio.wait_for(self._changed.wait(), SAY_SECONDS)
-                except TimeoutError:
-                    continue
                 self._changed.clear()
-                await self._take_over()
+                await self._advance()
         finally:
             waiting.cancel()
             await asyncio.wait([waiting])
             await followed.close()
-            await heard.close()
+            for subscription in heard:
+                await subscription.close()
 
     async def _until(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._changed.set()
 
     async def _catch_up(self) -> None:
-        """The newest settings and weights there are before anything is chosen: a restart must not go back to the pin it was once started with."""
+        """What the journal knows: settings, promotion and weights. A restart must not go back to the pin it was once started with."""
         async for entry in self._journal.read(self._subjects.journal_spec):
             self._on_spec(entry)
+        async for entry in self._journal.read(self._subjects.journal_promotion):
+            try:
+                self._state = promotion.step(self._state, decode(entry.payload, Event), self._promoting.rules)
+            except Malformed as error:
+                log.error("promotion_unreadable", seq=entry.seq, reason=str(error))
         async for entry in self._journal.read(self._subjects.journal_weights):
             try:
                 self._online.recall(decode(entry.payload, WeightsUpdated))
             except Malformed as error:
                 log.error("weights_unreadable", seq=entry.seq, reason=str(error))
         self._changed.clear()
+
+    # --- what is heard -----------------------------------------------------------------------------------------------
 
     def _on_spec(self, entry: Entry) -> None:
         try:
@@ -105,7 +149,7 @@ class ModelsService:
             log.error("spec_refused", seq=entry.seq, in_force=self._generation, reason=str(error))
             return
         if applied.generation > self._generation:
-            self._generation, self._applied = applied.generation, live
+            self._generation, self._pin = applied.generation, live.models.pinned_version
             self._changed.set()
 
     def _on_outcomes(self, delivery: Delivery) -> None:
@@ -116,6 +160,132 @@ class ModelsService:
             log.warning("outcomes_malformed", reason=str(error))
             return
         self._online.hear(outcomes)
+        self._loss.hear(outcomes)
+
+    def _on_filter(self, delivery: Delivery) -> None:
+        try:
+            self._filter = decode(delivery.payload, FilterModels)
+        except Malformed as error:
+            metrics.bus_malformed.labels(kind="filter-models").inc()
+            log.warning("filter_state_malformed", reason=str(error))
+            return
+        self._changed.set()
+
+    def _on_command(self, delivery: Delivery) -> None:
+        try:
+            self._commands.append((decode(delivery.payload, ModelCommand), delivery.answer))
+        except Malformed as error:
+            metrics.bus_malformed.labels(kind="command").inc()
+            if delivery.answer is not None:
+                delivery.answer(encode(CommandAnswer(id="", accepted=False, reason=str(error))))
+            return
+        self._changed.set()
+
+    # --- promotion ---------------------------------------------------------------------------------------------------
+
+    async def _advance(self) -> None:
+        """One round: what is new, what a person or the settings ask for, what was seen live; then everything that can be answered at once."""
+        now_ns, generation = self._clock.now(), self._generation
+        await self._tell(Pinned(at_ns=now_ns, version=self._pin))
+        for version in sorted(number for number in self._promoting.present() if number > self._state.seen):
+            await self._tell(Appeared(at_ns=now_ns, version=version))
+        while self._commands:
+            await self._obey(*self._commands.pop(0))
+        if self._filter is not None:
+            for event in said(self._state, self._filter, now_ns):
+                await self._tell(event)
+        for event in self._loss.worse(now_ns):
+            await self._tell(event)
+        try:
+            while (answered := await self._promoting.answer(self._state, now_ns)) is not None:
+                await self._tell(answered)
+            self._done_generation = generation
+        except TryAgain as error:  # what waits for the server goes on waiting
+            log.warning("model_server_unreachable", reason=str(error))
+        await self._assign()
+
+    async def _tell(self, event: Event) -> None:
+        """Journal what changes the state, then change it."""
+        after = promotion.step(self._state, event, self._promoting.rules)
+        if after is self._state:
+            return
+        await self._journal.append(self._subjects.journal_promotion, encode(event))
+        before, self._state = self._state, after
+        log.info(
+            "promotion",
+            step=type(event).__name__,
+            **{key: value for key, value in msgspec.to_builtins(event).items() if key not in {"at_ns", "type"}},
+        )
+        new = after.verdicts[-1] if after.verdicts and after.verdicts[-1:] != before.verdicts[-1:] else None
+        if new is not None:
+            log.error("model_refused", version=new.version, refusal=new.refusal.value, reason=new.detail, serving=after.serving)
+            metrics.alarms.labels(alarm="model_refused").inc()
+
+    async def _obey(self, command: ModelCommand, answer: Callable[[bytes], None] | None) -> None:
+        """A person's act, answered before it has had its whole effect: a promoted version is probed first."""
+        now_ns = self._clock.now()
+        event: Event
+        if command.act is ModelAct.ROLL_BACK:
+            problem = promotion.rollback_refused(self._state)
+            event = TakenBack(at_ns=now_ns, name=command.name, reason=command.reason)
+        else:
+            problem = promotion.promotion_refused(self._state, command.version)
+            event = Promoted(at_ns=now_ns, version=command.version, name=command.name, reason=command.reason)
+        if not command.name or not command.reason:
+            problem = "a name and a reason are needed"
+        if not problem:
+            await self._tell(event)
+        if answer is not None:
+            answer(encode(CommandAnswer(id=command.id, accepted=not problem, reason=problem)))
+
+    async def _assign(self) -> None:
+        """Say by an entry what the tape should assign, when it is something else than before, and have it loaded where models are served."""
+        await self._settle(promotion.loaded(self._state))
+        wanted = promotion.assignment(self._state, self._promoting.rules)
+        if wanted == self._assigned:
+            return
+        await self._journal.append(self._subjects.journal_model, encode(wanted))
+        self._assigned = wanted
+        for role, version in (("serving", wanted.serving), ("canary", wanted.canary), ("shadow", wanted.shadow)):
+            metrics.model_version.labels(role=role).set(version)
+        log.info("models_assigned", serving=wanted.serving, canary=wanted.canary, shadow=wanted.shadow)
+        try:
+            manifest = self._promoting.read(wanted.serving).manifest
+        except InvalidBundle as error:  # it was verified when it was chosen: somebody has touched the store since
+            log.error("serving_bundle_damaged", version=wanted.serving, reason=str(error))
+            return
+        self._loss.between(wanted.serving, wanted.canary or wanted.shadow, manifest.horizon_seconds)
+        await self._weigh(self._online.serve(manifest))
+
+    async def _settle(self, versions: tuple[int, ...]) -> None:
+        """Have exactly these loaded where models are served. A server that cannot be reached holds up no pointer: the filter has what serves itself."""
+        if versions == self._settled:
+            return
+        try:
+            await self._promoting.settle(versions)
+        except TryAgain as error:
+            log.warning("model_server_unreachable", reason=str(error))
+        except ModelRefused as error:
+            metrics.alarms.labels(alarm="model_not_loaded").inc()
+            log.error("model_not_loaded", version=error.version, refusal=error.refusal.value, reason=error.detail)
+        else:
+            self._settled = versions
+
+    def _said(self) -> ModelsState:
+        state, back = self._state, self._state.rolled_back
+        refused = {str(version): reason for version, reason in self._unreadable.items()}
+        refused |= {str(verdict.version): f"{verdict.refusal.value}: {verdict.detail}" for verdict in state.verdicts}
+        return ModelsState(
+            serving=state.serving,
+            pinned=self._pin,
+            generation=self._done_generation,
+            refused=refused,
+            previous=state.previous,
+            trial=state.trial.version if state.trial is not None else 0,
+            phase=state.trial.phase.value if state.trial is not None else "",
+            rolled_back=back.version if back is not None else 0,
+            rolled_back_because=f"{back.refusal.value}: {back.detail}" if back is not None else "",
+        )
 
     async def _weigh(self, note: WeightsUpdated | None) -> None:
         """Journal learned weights, or that they are taken back; ingestion puts the entry on the tape."""
@@ -124,39 +294,3 @@ class ModelsService:
         await self._journal.append(self._subjects.journal_weights, encode(note))
         metrics.weights_update.set(note.update)
         log.info("weights_updated", version=note.model, update=note.update, weights=note.weights, rows=note.rows, reason=note.reason)
-
-    async def _take_over(self) -> None:
-        """Serve what the newest settings pin. A pinned version that cannot serve is refused, and what serves stays."""
-        if self._applied is None or self._generation == self._state.generation:
-            return
-        generation, pinned = self._generation, self._applied.models.pinned_version
-        if pinned == self._state.pinned:
-            self._state = msgspec.structs.replace(self._state, generation=generation)
-            return
-        try:
-            choice = self._choose(pinned)
-        except NoBundle as error:
-            self._refuse(pinned, generation, {pinned: str(error)})
-            return
-        if pinned and choice.bundle.manifest.version != pinned:
-            self._refuse(pinned, generation, choice.refused)
-            return
-        await self._serve(pinned, generation, choice)
-
-    def _refuse(self, pinned: int, generation: int, refused: dict[int, str]) -> None:
-        log.error("pin_refused", version=pinned, serving=self._state.serving, reason=refused.get(pinned, ""))
-        metrics.alarms.labels(alarm="pin_refused").inc()
-        told = {str(version): reason for version, reason in refused.items()}
-        self._state = msgspec.structs.replace(self._state, pinned=pinned, generation=generation, refused=told)
-
-    async def _serve(self, pinned: int, generation: int, choice: Choice) -> None:
-        serving = choice.bundle.manifest.version
-        for version, reason in choice.refused.items():
-            log.error("bundle_refused", version=version, reason=reason)
-        if serving != self._state.serving:
-            await self._journal.append(self._subjects.journal_model, encode(ModelsAssigned(serving=serving)))
-            metrics.model_version.labels(role="serving").set(serving)
-            log.info("model_serves", version=serving, pinned=pinned)
-        await self._weigh(self._online.serve(choice.bundle.manifest))
-        told = {str(version): reason for version, reason in choice.refused.items()}
-        self._state = ModelsState(serving=serving, pinned=pinned, generation=generation, refused=told)

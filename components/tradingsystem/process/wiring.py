@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import shutil
 import time
@@ -35,7 +36,7 @@ from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.symbols_file import chosen_symbols
 from tradingsystem.process.venues import SIMULATED_KEY, Venues, venues_of
 from tradingsystem.spec import Mode, Slice
-from tradingsystem.spec.inference import Runtime
+from tradingsystem.spec.inference import Precision, Runtime
 from tradingsystem.spec.simulation import MarketSource
 from tradingsystem.spec.slices import ExecutionSlice, FilterSlice, IngestionSlice, ModelsSlice, SimulatorSlice, WatcherSlice
 from tradingsystem.spec.sources import Cache as CacheSettings
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
     from tradingsystem.adapters.history import PolygonHistory
     from tradingsystem.adapters.triton import TritonModelServer
     from tradingsystem.filter.deciding import Serving
-    from tradingsystem.interfaces import Broker
-    from tradingsystem.models.store import Choice
+    from tradingsystem.interfaces import Broker, ModelServer
     from tradingsystem.monitor.view import Room
 
 EDGE_DECLARED_BASIS_POINTS = 60  # the resource's default is the simulator's 1.0
@@ -340,23 +340,33 @@ async def _watcher(parts: Parts) -> Service:
 
 async def _models(parts: Parts) -> Service:
     from tradingsystem.models.online import OnlineWeights
+    from tradingsystem.models.promoting import Promoting, rules_of
     from tradingsystem.models.service import ModelsService
-    from tradingsystem.process.serving import choose_in
+    from tradingsystem.process.serving import bundle_in, choose_in, versions_in
 
-    piece = cast(ModelsSlice, parts.slice)
+    piece, folder = cast(ModelsSlice, parts.slice), parts.assignment.models_folder
+
     triton = _triton(parts, piece) if piece.inference.runtime is Runtime.TRITON else None
 
-    def choose(pinned: int) -> Choice:
-        """What serves; Triton gets it beside what served before."""
-        choice = choose_in(parts.assignment.models_folder, pinned)
-        if triton is not None:
-            triton.want(choice.bundle.manifest.version)
-        return choice
+    def in_process() -> ModelServer:
+        from tradingsystem.adapters.onnxruntime import InProcessModelServer  # a service without candidates pays for no runtime
 
+        return InProcessModelServer(lambda version: bundle_in(folder, version), int8=piece.inference.precision is Precision.INT8)
+
+    promoting = Promoting(
+        rules=rules_of(piece.learning.promotion),
+        better_probability_min_percent=piece.learning.promotion.better_probability_min_percent,
+        latency_us_max=piece.inference.deadline_milliseconds * 1e3,
+        present=lambda: versions_in(folder),
+        read=lambda version: bundle_in(folder, version),
+        server=functools.cache(in_process) if triton is None else lambda: triton,
+        elsewhere=triton is not None,
+    )
     return ModelsService(
         system=piece.system,
         pinned=piece.live.models.pinned_version,
-        choose=choose,
+        choose=lambda pinned: choose_in(folder, pinned),
+        promoting=promoting,
         online=OnlineWeights(enabled=piece.learning.online, members=piece.ensemble.members),
         clock=parts.clock,
         bus=parts.bus,
