@@ -45,7 +45,7 @@ class Api:
     def ask(
         self, method: str, path: str, body: Any = None, content: str = "application/json", accept: str = "application/json"
     ) -> tuple[int, Any]:
-        """Status and answer; the answer is JSON where the server sent some, else text."""
+        """Status and answer; the answer is JSON where the server says so, else text: a pod's log may begin like JSON."""
         text = None if body is None else json.dumps(body)
         try:
             self._connection.request(method, path, text, self._identity | {"Content-Type": content, "Accept": accept})
@@ -54,7 +54,7 @@ class Api:
         except (OSError, http.client.HTTPException):
             self._connection.close()  # the next request opens a new one
             raise
-        return response.status, json.loads(raw) if raw.startswith("{") else raw
+        return response.status, json.loads(raw) if response.headers.get_content_type() == "application/json" else raw
 
     def close(self) -> None:
         self._connection.close()

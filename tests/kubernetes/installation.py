@@ -5,6 +5,8 @@ It reads what the API server, the pods' own HTTP and the node's disk say; it sha
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import datetime
 import json
@@ -17,6 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
+import nats
 
 from tests.cluster import build, images
 from tests.cluster.api import Api
@@ -32,6 +37,8 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 BROKER_KEYS = {"APCA-API-KEY-ID": "simulation", "APCA-API-SECRET-KEY": "simulation"}
 SIMULATOR_PORT = 8_090
+NATS_PORT = 4_222
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases"
 HALF_DAY = "2026-11-27"  # the day after Thanksgiving: New York closes at one
 LOOK_AGAIN_SECONDS = 0.2
 SERVICES = ("nats", "simulator", "ingestion", "filter", "execution", "models", "recorder", "monitor", "watcher")
@@ -64,6 +71,28 @@ def simulation(name: str, **given: Any) -> Object:
         "sources": [{"name": "polygon", "type": "Polygon"}, {"name": "flow", "type": "UnusualWhales"}],
     }
     return {"apiVersion": "tradingsystem.dev/v1alpha1", "kind": "TradingSystem", "metadata": {"name": name}, "spec": spec}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who may halt and resume one system, over its message server and nothing else."""
+
+    system: str
+    server: str
+    password: str
+
+    def tell(self, text: str) -> Object:
+        """Send execution what a person may type, and return its answer: ``accepted`` and ``reason``."""
+        return asyncio.run(self._tell(text.encode()))
+
+    async def _tell(self, payload: bytes) -> Object:
+        client = await nats.connect(self.server, user="person", password=self.password, inbox_prefix="_INBOX_person")
+        try:
+            answer = await client.request(f"command.{self.system}.execution", payload, timeout=10)
+        finally:
+            await client.close()
+        found: Object = msgspec.msgpack.decode(answer.data)
+        return found
 
 
 @dataclass
@@ -159,6 +188,12 @@ class Installation:
             pod["metadata"]["labels"]["app.kubernetes.io/component"]: (pod["metadata"]["uid"], _restarts(pod)) for pod in self.pods(name)
         }
 
+    def person(self, name: str) -> Person:
+        """What a person needs to reach a system when no API server answers."""
+        password = self.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{name}-nats")["data"]["person"]
+        server = f"nats://{self.pod(name, 'nats')['status']['podIP']}:{NATS_PORT}"
+        return Person(name, server, base64.b64decode(password).decode())
+
     def remove(self, name: str, seconds: float = 180.0) -> None:
         """Delete, and wait until it and its pods are gone."""
         self.delete(f"{SYSTEMS}/{name}")
@@ -214,7 +249,14 @@ class Installation:
         return found[0] if found else None
 
     def wait_operator(self, seconds: float = 120.0) -> None:
-        wait("operator: ready", lambda: (pod := self.operator_pod()) is not None and _is_ready(pod), seconds)
+        """Ready by the kubelet's word, and at work now: what the kubelet said last may be older than an absence of the API server."""
+        since = datetime.datetime.now(datetime.UTC)
+
+        def renewed() -> bool:
+            stamps = [lease["spec"].get("renewTime") for lease in self.items(LEASES)]
+            return any(datetime.datetime.fromisoformat(stamp) > since for stamp in stamps if stamp)
+
+        wait("operator: ready", lambda: (pod := self.operator_pod()) is not None and _is_ready(pod) and renewed(), seconds)
 
     def kill_operator(self) -> None:
         """Its pod goes at once, without a word to the process; return when there is another."""
