@@ -18,6 +18,7 @@ class Refusal(enum.Enum):
     WRONG_ANSWERS = "WrongAnswers"  # the golden vectors do not come out as they were signed
     TOO_SLOW = "TooSlow"  # one inference takes longer than the deadline
     NOT_LOADED = "NotLoaded"  # the model server or the filter could not load it, for a reason of its own
+    ENGINE_MISMATCH = "EngineMismatch"  # TensorRT's engine was built from another graph, for another GPU or by another version
     NOT_BETTER = "NotBetter"  # the evidence does not show that it is better net of costs
     NOT_ENOUGH_DATA = "NotEnoughData"  # the evidence is too short to say
     OUTDATED = "Outdated"  # its evidence compares it with another version than the one that serves
