@@ -14,16 +14,18 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tritonclient.grpc.aio import InferenceServerClient
 
 from tests.promises.model_server import Shelf, good_bundle, shelf
 from tests.promises.triton import model_server, prepared, settings_of, started
 from tests.promises.waiting import run, until
 from tradingsystem.adapters.fallback import FallbackInference
 from tradingsystem.adapters.onnxruntime import GOLDEN_TOLERANCE, OnnxRuntimeInference, golden_difference
-from tradingsystem.adapters.triton import TritonInference, TritonModelServer, TritonSettings, connected
+from tradingsystem.adapters.triton import TritonEnsemble, TritonInference, TritonModelServer, TritonSettings, connected
 from tradingsystem.adapters.triton_shared_memory import FOLDER, SharedMemoryInference
 from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
+from tradingsystem.bundles.triton_config import FUSED
 from tradingsystem.domain.errors import NotAuthorized, TryAgain
 from tradingsystem.domain.features import FEATURE_COUNT
 from tradingsystem.interfaces import Inference, Scores
@@ -129,7 +131,7 @@ async def asking(steady: Steady) -> AsyncIterator[Steady]:
 
 
 def test_every_way_to_a_version_gives_its_golden_answers(triton: TritonServer) -> None:
-    """In process, over gRPC and through shared memory, at sizes that fill a bucket and that do not; and a wrong key changes nothing."""
+    """In process, over gRPC, through shared memory and by the members' ensemble, at sizes that fill a bucket and that do not; a wrong key changes nothing."""
 
     async def main() -> None:
         bundles = stocked()
@@ -138,19 +140,20 @@ def test_every_way_to_a_version_gives_its_golden_answers(triton: TritonServer) -
         shared = SharedMemoryInference(client, settings_of(triton), 1, DEADLINE_SECONDS)
         async with model_server(triton, bundles) as server:
             await server.load((1,))
-            remote = TritonInference(client, 1, DEADLINE_SECONDS)
-            for each in (own, remote, shared):
+            await server.follow(1)
+            remote, ensemble = TritonInference(client, 1, DEADLINE_SECONDS), TritonEnsemble(client, 1, DEADLINE_SECONDS)
+            for each in (own, remote, shared, ensemble):
                 assert golden_difference(await each.infer(bundle.golden.features), bundle.golden) <= GOLDEN_TOLERANCE
             for count in (1, 64, 65, 600):
                 features = np.random.default_rng(count).normal(size=(count, FEATURE_COUNT)).astype(np.float32)
                 expected = own.score(features)
-                for inference in (remote, shared):
+                for inference in (remote, shared, ensemble):
                     scores = await inference.infer(features)
                     np.testing.assert_allclose(scores.blend, expected.blend, rtol=0, atol=GOLDEN_TOLERANCE)
                     np.testing.assert_allclose(scores.members, expected.members, rtol=0, atol=GOLDEN_TOLERANCE)
             with pytest.raises(TryAgain):
                 await TritonInference(client, 2, DEADLINE_SECONDS).infer(features)
-            stranger = TritonModelServer(TritonSettings(triton.settings.address, lambda: "guessed"), server.repository, bundles.read)
+            stranger = TritonModelServer(TritonSettings(triton.settings.address, lambda: "guessed"), bundles.read)
             with pytest.raises(NotAuthorized, match="triton key"):
                 await stranger.load((2,))
             await stranger.close()
@@ -195,6 +198,32 @@ def test_bad_candidates_cost_no_request_and_rollback_is_a_pointer(triton: Triton
         await client.close()
 
     run(main())
+
+
+def test_a_load_beside_a_version_does_not_start_it_again(triton: TritonServer) -> None:
+    """What Triton has counted of it goes on: through a version that joins it, one that cannot be loaded, and the same load twice."""
+
+    async def main() -> None:
+        bundles, client = stocked(), connected(triton.settings.address)
+        async with model_server(triton, bundles) as server:
+            await server.load((1,))
+            before = (await server.probe(1)) and await counted(client, 1)
+            await server.load((1, 2))
+            with pytest.raises(ModelRefused):
+                await server.load((1, CORRUPT))
+            await server.load((1, 2))
+            assert await counted(client, 1) == before
+            await server.load((2,))
+            await server.load((1, 2))
+            assert await counted(client, 1) < before, "one that was let go begins anew, so the count tells the two apart"
+        await client.close()
+
+    run(main())
+
+
+async def counted(client: InferenceServerClient, version: int) -> int:
+    """Rows that the server says the version has judged since it was loaded."""
+    return int((await client.get_inference_statistics(FUSED, str(version))).model_stats[0].inference_count)
 
 
 def test_a_killed_server_costs_one_deadline_and_comes_back_with_its_versions(tmp_path: Path) -> None:

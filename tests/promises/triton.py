@@ -9,18 +9,15 @@ from pathlib import Path
 
 from tests.promises.model_server import Shelf
 from tradingsystem.adapters.triton import TritonModelServer, TritonSettings
-from tradingsystem.adapters.triton_repository import TritonRepository
 from tradingsystem.process.nats_server import free_port
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.triton_server import TritonServer, TritonServerSettings
 
 
 def prepared(folder: Path) -> TritonServer:
-    """A server over an empty repository in that folder, not started."""
-    repository = TritonRepository(folder / "repository")
-    repository.prepare()
+    """A server in that folder, not started."""
     ports = [free_port() for _ in range(3)]
-    return TritonServer(TritonServerSettings(repository.folder, folder / "server", *ports))
+    return TritonServer(TritonServerSettings(folder / "repository", folder / "server", *ports))
 
 
 @contextmanager
@@ -44,7 +41,7 @@ def settings_of(server: TritonServer) -> TritonSettings:
 @asynccontextmanager
 async def model_server(server: TritonServer, shelf: Shelf) -> AsyncIterator[TritonModelServer]:
     """A model server over that shelf, nothing loaded."""
-    served = TritonModelServer(settings_of(server), TritonRepository(server.settings.repository), shelf.read)
+    served = TritonModelServer(settings_of(server), shelf.read)
     try:
         await served.load(())
         yield served

@@ -89,9 +89,9 @@ def test_ensemble_tells_both_precisions_and_who_loses() -> None:
 
 @pytest.mark.triton
 def test_triton_tells_every_way_at_every_size_and_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In process, gRPC and shared memory; what Triton says of itself stands beside what the client saw."""
+    """In process, gRPC, shared memory and the ensemble; what Triton says of itself stands beside what the client saw."""
     row = measured("triton")
-    assert len(row.lines) == 3 * 5
+    assert len(row.lines) == 4 * 5
     assert all("Triton's own" in line.beside for line in row.lines if "process" not in line.name)
 
 

@@ -1,8 +1,8 @@
 """Inference by a Triton server over gRPC, and the server as a place where versions are loaded.
 
 Every question names its version and carries its deadline; an answer after it does not count. Rows are padded to the next bucket, which the server has
-warmed up, and the padding is cut off again. Every load sends the whole configuration with the versions that shall be there: Triton then leaves those
-alone that are loaded already, and no file's date decides anything.
+warmed up, and the padding is cut off again. Every load sends the whole configuration with the versions that shall be there, and their files: the server
+needs no folder of ours, Triton leaves those alone that are loaded already, and no file's date decides anything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import math
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,10 +22,10 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from tradingsystem.adapters.onnxruntime import PROBE_RUNS, golden_difference
-from tradingsystem.adapters.triton_repository import TritonRepository
 from tradingsystem.bundles.bundle import Bundle, Golden, InvalidBundle
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.bundles.triton_config import BLEND, ENSEMBLE, FUSED, MEMBERS, Backend, as_json, bucket_of, configuration
+from tradingsystem.bundles.triton_files import as_sent, ensemble_files, fused_files
 from tradingsystem.domain.errors import NotAuthorized, TryAgain
 from tradingsystem.domain.rows import F32
 from tradingsystem.interfaces import Probe, Scores
@@ -36,7 +36,7 @@ KEY_HEADER = "triton-grpc-protocol-tradingsystem-key"
 LOAD_SECONDS = 120.0  # a TensorRT plan is deserialised and warmed up for every bucket
 ASK_SECONDS = 5.0
 LOOK_SECONDS = 0.5
-READY = "READY"
+NOT_LOADED_AT_ALL = "StatusCode.NOT_FOUND"
 _T = TypeVar("_T")
 _CHANNEL = {
     "grpc.max_send_message_length": 64 * 1024 * 1024,
@@ -85,15 +85,39 @@ class TritonInference:
 
     async def infer(self, features: F32) -> Scores:
         """Scores of features F32[n, 50]. Raises ``TryAgain``: too late, not there, or refused by the server."""
-        rows = padded(features)
-        question = InferInput("features", list(rows.shape), "FP32")
-        question.set_data_from_numpy(rows)
+        question, version = _question(padded(features)), str(self.version)
         result = await asked(
-            self._client.infer(
-                FUSED, [question], model_version=str(self.version), outputs=self._outputs, client_timeout=self._deadline_seconds
-            )
+            self._client.infer(FUSED, [question], model_version=version, outputs=self._outputs, client_timeout=self._deadline_seconds)
         )
         return scores_in(result, len(features))
+
+
+class TritonEnsemble:
+    """What ``follow`` loaded, asked as ``fused`` is: Triton's own scheduler over the members. For comparison, never on the way to an order."""
+
+    runtime = "triton"
+
+    def __init__(self, client: InferenceServerClient, version: int, deadline_seconds: float) -> None:
+        self._client = client
+        self._deadline_seconds = deadline_seconds
+        self._outputs = [InferRequestedOutput(name) for name in (*MEMBERS, BLEND)]
+        self.version = version
+
+    async def infer(self, features: F32) -> Scores:
+        """Scores of features F32[n, 50]. Raises ``TryAgain``: too late, not there, or refused by the server."""
+        call = self._client.infer(ENSEMBLE, [_question(padded(features))], outputs=self._outputs, client_timeout=self._deadline_seconds)
+        result = await asked(call)
+        columns = [answer for name in MEMBERS if (answer := result.as_numpy(name)) is not None]
+        blend = result.as_numpy(BLEND)
+        if len(columns) < len(MEMBERS) or blend is None:
+            raise TryAgain("triton: an answer without members or blend")
+        return Scores(members=np.hstack(columns)[: len(features)], blend=blend.reshape(-1)[: len(features)])
+
+
+def _question(rows: F32) -> InferInput:
+    question = InferInput("features", list(rows.shape), "FP32")
+    question.set_data_from_numpy(rows)
+    return question
 
 
 def scores_in(result: InferResult, count: int) -> Scores:
@@ -125,22 +149,21 @@ def connected(address: str) -> InferenceServerClient:
 
 
 class TritonModelServer:
-    """Versions of ``fused`` on one server. ``read`` gives the verified bundle of a version, raising ``InvalidBundle``.
+    """Versions of ``fused`` on one server. ``read`` gives the verified bundle of a version, raising ``InvalidBundle``; ``int8`` says which of its graphs.
 
-    ``run`` keeps the server's index as it was last asked for, also after the server was started anew.
+    ``run`` keeps what is loaded as it was last asked for, also after the server was started anew.
     """
 
-    def __init__(self, settings: TritonSettings, repository: TritonRepository, read: Callable[[int], Bundle]) -> None:
+    def __init__(self, settings: TritonSettings, read: Callable[[int], Bundle], *, int8: bool = True) -> None:
         self._settings = settings
-        self.repository = repository
         self._read = read
+        self._int8 = int8
         self._client = connected(settings.address)
         self._golden: dict[int, Golden] = {}
         self._wanted: tuple[int, ...] = ()
-        self._ensemble = 0
         self._one_at_a_time = asyncio.Lock()
         self.reconciled = 0
-        """How often the index was brought back to what was asked for."""
+        """How often the server was brought back to what was asked for."""
 
     async def close(self) -> None:
         """Leave the server as it is."""
@@ -148,67 +171,70 @@ class TritonModelServer:
 
     async def load(self, versions: tuple[int, ...]) -> None:
         """All of them, or nothing changes."""
-        golden = await self._lay_out(versions)
+        bundles = self._verified(versions)
         async with self._one_at_a_time:
-            before = set(await self._loaded(FUSED))
-            await self._load(FUSED, versions, before)
-            self._wanted, self._golden = versions, golden
+            await self._have(bundles)
+            self._wanted = versions
 
-    async def _lay_out(self, versions: tuple[int, ...]) -> dict[int, Golden]:
-        """Have every version in the repository; their golden vectors. Raises ``ModelRefused``."""
-        golden: dict[int, Golden] = {}
+    def _verified(self, versions: tuple[int, ...]) -> dict[int, Bundle]:
+        """The bundle of each version. Raises ``ModelRefused``."""
+        bundles: dict[int, Bundle] = {}
         for version in versions:
             try:
-                bundle = self._read(version)
-                await asyncio.to_thread(self.repository.add, bundle)
+                bundles[version] = self._read(version)
             except InvalidBundle as error:
                 raise ModelRefused(version, error.refusal, str(error)) from error
-            except OSError as error:
-                raise ModelRefused(version, Refusal.NOT_LOADED, f"{self.repository.folder}: {error.strerror}") from error
-            golden[version] = bundle.golden
-        return golden
+        return bundles
+
+    async def _have(self, bundles: dict[int, Bundle]) -> None:
+        before, backend = set(await self._loaded()), self._settings.backend
+        files = {version: fused_files(bundle, backend, int8=self._int8) for version, bundle in bundles.items()}
+        await self._load(FUSED, files, before)
+        self._golden = {version: bundle.golden for version, bundle in bundles.items()}
 
     async def follow(self, version: int) -> None:
         """Have ``ensemble`` do what ``fused`` does at that version: for comparison, never on the way to an order. Raises as ``load`` does."""
-        try:
-            bundle = self._read(version)
-            await asyncio.to_thread(self.repository.add_ensemble, bundle)
-        except InvalidBundle as error:
-            raise ModelRefused(version, error.refusal, str(error)) from error
+        parts = ensemble_files(self._verified((version,))[version], self._settings.backend, int8=self._int8)
         async with self._one_at_a_time:
-            await self._follow(version)
-            self._ensemble = version
+            await asyncio.gather(*(self._load(part, {version: parts[part]}, set()) for part in (*MEMBERS, BLEND)))
+            try:
+                await self._load(ENSEMBLE, {version: parts[ENSEMBLE]}, set())
+            except ModelRefused:
+                # Triton also looks for the members in its repository, says it cannot find them there, and serves with those that are loaded.
+                if not await asked(self._client.is_model_ready(ENSEMBLE, str(version), client_timeout=ASK_SECONDS)):
+                    raise
 
-    async def _follow(self, version: int) -> None:
-        await asyncio.gather(*(self._load(part, (version,), set()) for part in (*MEMBERS, BLEND)))
-        await self._load(ENSEMBLE, (version,), set())
-
-    async def _load(self, model: str, versions: tuple[int, ...], before: set[int]) -> None:
+    async def _load(self, model: str, files: Mapping[int, Mapping[str, bytes]], before: set[int]) -> None:
         headers = self._settings.headers()
-        if not versions:
+        if not files:
             await asked(self._client.unload_model(model, headers=headers, client_timeout=LOAD_SECONDS))
             return
-        config = as_json(configuration(model, self._settings.backend, versions))
+        config = as_json(configuration(model, self._settings.backend, list(files)))
         try:
-            await self._client.load_model(model, headers=headers, config=config, client_timeout=LOAD_SECONDS)
+            await self._client.load_model(model, headers=headers, config=config, files=as_sent(files), client_timeout=LOAD_SECONDS)
         except InferenceServerException as error:
             refuse_key(error)
             if str(error.status()) in _AWAY:
                 raise TryAgain(f"triton: {error.message()}") from error
-            new = [version for version in versions if version not in before]
+            new = [version for version in files if version not in before]
             words = str(error.message())
-            at_fault = next((version for version in new if f"version {version} " in words), new[0] if new else versions[-1])
+            at_fault = next((version for version in new if f"version {version} " in words), new[0] if new else max(files))
             raise ModelRefused(at_fault, Refusal.NOT_LOADED, f"triton cannot load {model}: {words}") from error
 
-    async def _loaded(self, model: str) -> tuple[int, ...]:
-        """Versions the server says are ready, lowest first."""
-        index = await asked(self._client.get_model_repository_index(headers=self._settings.headers(), client_timeout=ASK_SECONDS))
-        return tuple(sorted(int(each.version) for each in index.models if each.name == model and each.version and each.state == READY))
+    async def _loaded(self) -> tuple[int, ...]:
+        """Versions of ``fused`` that answer, lowest first. Raises ``TryAgain``."""
+        try:
+            told = await self._client.get_model_metadata(FUSED, client_timeout=ASK_SECONDS)
+        except InferenceServerException as error:
+            if str(error.status()) == NOT_LOADED_AT_ALL:
+                return ()
+            raise TryAgain(f"triton: {error.message()}") from error
+        return tuple(sorted(int(version) for version in told.versions))
 
     async def probe(self, version: int) -> Probe:
         """The golden vectors, again and again: the first run warms up, the median of the rest is the latency."""
         golden = self._golden.get(version)
-        if golden is None or version not in await self._loaded(FUSED):
+        if golden is None or version not in await self._loaded():
             raise ModelRefused(version, Refusal.NOT_LOADED, "it is not loaded")
         inference = TritonInference(self._client, version, ASK_SECONDS)
         worst = golden_difference(await inference.infer(golden.features), golden)
@@ -222,7 +248,7 @@ class TritonModelServer:
         return Probe(worst_difference=worst, latency_us=statistics.median(taken) / 1_000)
 
     async def run(self) -> None:
-        """Look at the server's index until cancelled, and load what was asked for and is not there."""
+        """Look at what the server has loaded until cancelled, and load what was asked for and is not there."""
         while True:
             try:
                 await self.reconcile()
@@ -233,14 +259,10 @@ class TritonModelServer:
     async def reconcile(self) -> bool:
         """Whether something had to be loaded. Raises ``TryAgain`` while the server is away, ``ModelRefused`` when it no longer takes what it had."""
         async with self._one_at_a_time:
-            loaded = await self._loaded(FUSED)
+            loaded = await self._loaded()
             if loaded == tuple(sorted(self._wanted)):
                 return False
-            wanted = self._wanted
-            self._golden = await self._lay_out(wanted)
-            await self._load(FUSED, wanted, set(loaded))
+            await self._have(self._verified(self._wanted))
             self.reconciled += 1
-            log.info("triton_reconciled", was=loaded, now=wanted)
-            if self._ensemble:
-                await self._follow(self._ensemble)
+            log.info("triton_reconciled", was=loaded, now=self._wanted)
             return True

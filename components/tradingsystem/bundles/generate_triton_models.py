@@ -1,13 +1,13 @@
-"""Writes ``triton_models``: what a Triton server's model repository holds beside the models, for a person and a review to read.
+"""Writes ``triton_models``: what a Triton server is told with a load beside the models, laid out as a model repository, for a person and a review to read.
 
-The graphs come from bundles; ``adapters.triton_repository`` puts both together.
+The graphs come from bundles; ``bundles.triton_files`` puts both together.
 """
 
 import sys
 from pathlib import Path
 
 from tradingsystem.bundles.triton_config import FILE_OF, ONE_GRAPH, Backend
-from tradingsystem.bundles.triton_repository import WRAPPER, configs
+from tradingsystem.bundles.triton_files import WRAPPER, configs
 
 FOLDER = Path("triton_models")
 _HEAD = "# Generated from components/tradingsystem/bundles/triton_config.py by `make generate`; edit that.\n"

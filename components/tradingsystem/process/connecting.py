@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -144,10 +143,3 @@ class Shared:
         tape = InProcessTape(system)
         await tape.attach(bus)
         return cls(bus, tape)
-
-
-def prepare_repository(folder: Path) -> None:
-    """Have Triton's model repository hold every model's configurations. Raises ``OSError``."""
-    from tradingsystem.adapters.triton_repository import TritonRepository  # here: only who runs Triton pays for onnx
-
-    TritonRepository(folder).prepare()

@@ -131,7 +131,6 @@ class LocalRun:
             journal_volume_bytes=nats.volume_bytes,
             triton=triton.address if triton else "",
             triton_key_file=triton.key_file if triton else None,
-            triton_repository=triton.repository if triton else None,
             capture_everything=self.capture_everything and workload.service == "simulator",
         )
 

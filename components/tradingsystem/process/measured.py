@@ -20,7 +20,7 @@ from tradingsystem.adapters.polygon import samples
 from tradingsystem.adapters.polygon.client import PolygonSettings, PolygonSource
 from tradingsystem.adapters.polygon.parse import FrameParser
 from tradingsystem.bundles.bundle import Bundle
-from tradingsystem.bundles.triton_config import FUSED
+from tradingsystem.bundles.triton_config import ENSEMBLE, FUSED
 from tradingsystem.domain.rows import F32, Rows
 from tradingsystem.execution.writer import Owner
 from tradingsystem.interfaces import Bus, Clock, Inference, Journal, Lease, Scores, Source, Tape
@@ -137,9 +137,10 @@ class ServedByTriton:
     client: InferenceServerClient
     version: int
 
-    async def inside(self) -> tuple[int, float, float]:
+    async def inside(self, way: str) -> tuple[int, float, float]:
         """Requests of the version so far, and the microseconds that Triton says they took in all and in its queue."""
-        told = (await self.client.get_inference_statistics(FUSED, str(self.version))).model_stats[0].inference_stats
+        model = ENSEMBLE if way == ENSEMBLE else FUSED
+        told = (await self.client.get_inference_statistics(model, str(self.version))).model_stats[0].inference_stats
         return int(told.success.count), told.success.ns / 1e3, told.queue.ns / 1e3
 
 
@@ -147,21 +148,23 @@ class ServedByTriton:
 async def triton(folder: Path, bundle: Bundle) -> AsyncIterator[ServedByTriton]:
     """A tritonserver of its own with that bundle loaded. Raises ``InvalidInput`` where there is none."""
     # Here and not above: the client is an extra, and everything else is measured without it.
-    from tradingsystem.adapters.triton import TritonInference, TritonModelServer, TritonSettings, connected
-    from tradingsystem.adapters.triton_repository import TritonRepository
+    from tradingsystem.adapters.triton import TritonEnsemble, TritonInference, TritonModelServer, TritonSettings, connected
     from tradingsystem.adapters.triton_shared_memory import SharedMemoryInference
 
-    repository = TritonRepository(folder / "repository")
-    repository.prepare()
-    server = TritonServer(TritonServerSettings(repository.folder, folder / "server", free_port(), free_port(), free_port()))
+    server = TritonServer(TritonServerSettings(folder / "repository", folder / "server", free_port(), free_port(), free_port()))
     settings = TritonSettings(server.settings.address, lambda: read_password(server.settings.key_file))
     version = bundle.manifest.version
     await server.start()
-    client, models = connected(settings.address), TritonModelServer(settings, repository, lambda _: bundle)
+    client, models = connected(settings.address), TritonModelServer(settings, lambda _: bundle)
     shared = SharedMemoryInference(client, settings, version, TRITON_DEADLINE_SECONDS)
     try:
         await models.load((version,))
-        ways: dict[str, Inference] = {"gRPC": TritonInference(client, version, TRITON_DEADLINE_SECONDS), "shared memory": shared}
+        await models.follow(version)
+        ways: dict[str, Inference] = {
+            "gRPC": TritonInference(client, version, TRITON_DEADLINE_SECONDS),
+            "shared memory": shared,
+            ENSEMBLE: TritonEnsemble(client, version, TRITON_DEADLINE_SECONDS),
+        }
         yield ServedByTriton(ways, client, version)
     finally:
         await shared.close()

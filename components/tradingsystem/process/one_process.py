@@ -14,7 +14,7 @@ from tradingsystem.domain.control import Beat
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.connecting import prepare_repository, prepare_server
+from tradingsystem.process.connecting import prepare_server
 from tradingsystem.process.lifecycle import Phase
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import NatsServer
@@ -57,7 +57,6 @@ class OneProcess:
             await self._nats.start()
             self._told(Happening("nats", "ready", self._run.nats().url))
             if self._triton is not None:
-                prepare_repository(self._triton.settings.repository)
                 await self._triton.start()
                 self._told(Happening("triton", "ready", self._triton.settings.address))
             self._run.state.write_note(self._run.note(os.getpid(), {workload.name: os.getpid() for workload in self._run.services}))

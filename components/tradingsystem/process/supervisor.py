@@ -24,7 +24,7 @@ from tradingsystem.domain.trading import TradingStatus
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.connecting import prepare_repository, prepare_server
+from tradingsystem.process.connecting import prepare_server
 from tradingsystem.process.death import die_with_parent
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import NatsServer
@@ -239,8 +239,7 @@ class Supervisor:
             await asyncio.sleep(0.5)
 
     async def _start_triton(self, triton: TritonServer) -> None:
-        """With every model's configuration and no version: which ones it loads is the models service's word."""
-        prepare_repository(triton.settings.repository)
+        """With nothing in it: which versions it loads is the models service's word, and their files come with it."""
         await triton.start()
         self._told(Happening("triton", "ready", triton.settings.address))
 

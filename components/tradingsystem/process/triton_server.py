@@ -1,4 +1,4 @@
-"""A real tritonserver on the loopback: one model repository, loaded only as told, its repository API behind a key.
+"""A real tritonserver on the loopback: nothing in its repository, loaded only as told, its repository API behind a key.
 
 What `make triton` sets up is the server for a CPU; in a cluster NVIDIA's image is used with the same flags. Refuses to listen anywhere but on the
 loopback. The key stands on the server's command line, since tritonserver reads it from nowhere else: it keeps out other programs' mistakes and the
@@ -41,7 +41,7 @@ def home() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TritonServerSettings:
-    """One server. ``repository`` was prepared before; ``folder`` takes its log and its key, for the owner's eyes only."""
+    """One server. ``repository`` is made and stays empty: files come with each load; ``folder`` takes its log and its key, for the owner's eyes only."""
 
     repository: Path
     folder: Path
@@ -122,6 +122,7 @@ class TritonServer:
         """Only start the process. Raises ``InvalidInput`` when there is no tritonserver."""
         place, settings = home(), self.settings
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.repository.mkdir(parents=True, exist_ok=True)
         if not settings.key_file.exists():
             write_private(settings.key_file, secrets.token_urlsafe(24).encode())
         self._sweep()

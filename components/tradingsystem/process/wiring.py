@@ -375,19 +375,17 @@ async def _models(parts: Parts) -> Service:
 
 
 def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
-    """Triton's index, kept as it should be while this process runs. Raises ``InvalidInput``."""
+    """What Triton has loaded, kept as it should be while this process runs. Raises ``InvalidInput``."""
     from tradingsystem.adapters.triton import TritonModelServer, TritonSettings
-    from tradingsystem.adapters.triton_repository import TritonRepository
     from tradingsystem.process.serving import bundle_in
-    from tradingsystem.spec.inference import Precision
 
     given = parts.assignment
-    if not given.triton or given.triton_repository is None:
-        raise InvalidInput("spec.inference.runtime: Triton, and this process was not told where it is (--triton, --triton-repository)")
+    if not given.triton:
+        raise InvalidInput("spec.inference.runtime: Triton, and this process was not told where it is (--triton HOST:PORT)")
     key_file = given.triton_key_file
     settings = TritonSettings(given.triton, lambda: read_password(key_file) if key_file else "")
-    repository = TritonRepository(given.triton_repository, int8=piece.inference.precision is Precision.INT8)
-    server = TritonModelServer(settings, repository, lambda version: bundle_in(given.models_folder, version))
+    int8 = piece.inference.precision is Precision.INT8
+    server = TritonModelServer(settings, lambda version: bundle_in(given.models_folder, version), int8=int8)
     parts.later.push_async_callback(server.close)
     keeping = asyncio.create_task(server.run(), name="keep Triton's index")
     parts.later.callback(keeping.cancel)

@@ -1,4 +1,5 @@
-"""The fused graph asked of a real tritonserver on this machine, beside the same graph in process: gRPC and shared memory, from one row to the universe.
+"""The fused graph asked of a real tritonserver on this machine, beside the same graph in process: gRPC, shared memory and
+Triton's own ensemble of the members, from one row to the universe.
 
 Triton's own numbers stand beside the client's: how long it says a request took inside, queue and execution. Its server for a CPU runs the graph in its
 python backend, so this is the price of the hop, not what TensorRT would answer.
@@ -25,7 +26,7 @@ RATES = {1: 200, 64: 200, 512: 100, 2_048: 50, 11_500: 20}
 
 
 def measure(effort: Effort) -> Row:
-    """All three ways at every size; named as absent where there is no tritonserver."""
+    """Every way at every size; named as absent where there is no tritonserver."""
     title = "Inference by Triton"
     try:
         home()
@@ -47,9 +48,9 @@ async def _measured(effort: Effort, folder: Path) -> tuple[list[Line], list[str]
             took = await asyncio.to_thread(offered, lambda features=features: own(features), rate, effort.part(0.2))  # type: ignore[misc]
             lines.append(latencies(f"in process, {count:,} rows", took, "us", offered=f"{rate:,}/s"))
             for name, inference in served.ways.items():
-                before = await served.inside()
+                before = await served.inside(name)
                 took = await offered_later(lambda inference=inference, features=features: inference.infer(features), rate, effort.part(0.3))  # type: ignore[misc]
-                after = await served.inside()
+                after = await served.inside(name)
                 each = (after[1] - before[1]) / max(1, after[0] - before[0])
                 queue = (after[2] - before[2]) / max(1, after[0] - before[0])
                 beside = f"Triton's own mean: {each:,.0f} us, {queue:,.0f} us of it queued"
