@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -15,40 +16,29 @@ from tests.cli.test_models import put
 from tests.promises.model_server import good_bundle
 from tests.promises.server import RunningServer
 from tradingsystem.adapters.nats import NatsBus
-from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.cli import models_roles
 from tradingsystem.cli.application import application
-from tradingsystem.cli.models_roles import Roles, roles_in, roles_of, store_of
-from tradingsystem.domain.control import ModelsAssigned, ModelsState
+from tradingsystem.cli.models_roles import roles_in, roles_of, store_of
+from tradingsystem.domain.control import ModelsState
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.messages.codec import encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.state import RunningSystem, state_folder
 
-ASSIGNED = [ModelsAssigned(serving=version) for version in (1, 2, 1, 3)]
-STATE = ModelsState(serving=3, pinned=0, generation=1, refused={})
+STATE = ModelsState(serving=3, pinned=0, generation=1, refused={"4": "NotBetter: it is not"}, previous=1, kept=(1, 2, 3))
 
 
-def test_what_served_before_stays() -> None:
-    """The newest three that served, each once, the pin, and what stands beside; before anything was journaled only what serves."""
-    roles = roles_of("desk", STATE, [*ASSIGNED, ModelsAssigned(serving=3, canary=6, canary_percent=10, shadow=5)])
-    assert (roles.served, roles.beside) == ((3, 1, 2), (6, 5))
-    assert roles.protected == {1, 2, 3, 5, 6}
-    assert (roles.of(3), roles.of(1), roles.of(6)) == (["serves at desk"], ["before it at desk"], ["beside it at desk"])
-    assert roles_of("desk", STATE, []).protected == {3}
-    pinned = ModelsState(serving=2, pinned=7, generation=2, refused={"7": "gone"})
-    assert roles_of("desk", pinned, ASSIGNED) == Roles("desk", (2, 3, 1), 7)
-    assert roles_of("desk", pinned, ASSIGNED).protected == {1, 2, 3, 7}
-
-
-async def journaled(server: RunningServer) -> None:
-    """What models has assigned."""
-    journal = NatsJournal(server.as_user("models"), bytes_max=1 << 24)
-    await journal.open()
-    for assigned in ASSIGNED:
-        await journal.append(Subjects("desk").journal_model, encode(assigned))
-    await journal.close()
+def test_what_models_needs_stays() -> None:
+    """Who serves, who served before, who is on trial or waits, and the pin: by its own word, and by what it names even where the word is an older one."""
+    state = msgspec.structs.replace(
+        STATE, trial=6, phase="Canary", kept=(1, 2, 3, 6), phase_open_seconds=600, phase_open_seconds_needed=3_600
+    )
+    roles = roles_of("desk", state)
+    assert roles.protected == {1, 2, 3, 6}
+    assert (roles.of(3), roles.of(1), roles.of(6)) == (["serves at desk"], ["before it at desk"], ["on trial at desk: Canary"])
+    assert "10 of 60 minutes of open market" in roles.notes[1]
+    assert roles_of("desk", ModelsState(serving=3, pinned=7, generation=1, refused={"7": "gone"}, previous=2)).protected == {2, 3, 7}
 
 
 @contextmanager
@@ -56,7 +46,6 @@ def running(tmp_path: Path, store: Path) -> Iterator[RunningServer]:
     """A system's message server with a journal, and its note, held as a running system holds it."""
     server = RunningServer(tmp_path / "nats", system="desk")
     server.start()
-    asyncio.run(journaled(server))
     folder = state_folder("desk")
     held = folder.lock()
     folder.write_note(
@@ -117,7 +106,7 @@ def test_a_running_systems_word_protects_its_versions(tmp_path: Path, monkeypatc
         monkeypatch.setattr(models_roles, "HEARD_SECONDS", 5.0)
         assert version_numbers(store) == [1, 2, 3, 4, 5]
         with saying(server):
-            assert roles_in(store) == [Roles("desk", (3, 1, 2), 0)]
+            assert roles_in(store) == [roles_of("desk", STATE)]
             done = CliRunner().invoke(application("models"), words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert version_numbers(store) == [1, 2, 3, 5]

@@ -129,10 +129,14 @@ class Running:
 
     def person(self, act: str, *options: str) -> None:
         """A command as a person types it about this system; fails when it is refused."""
-        command = [str(PROGRAM), act, self.document["metadata"]["name"], *options]
+        self.say(act, self.document["metadata"]["name"], *options)
+
+    def say(self, *words: str) -> str:
+        """What a command prints, typed beside this system; fails when it is refused."""
         environment = {**os.environ, "TRADINGSYSTEM_STATE": str(self.state.parent)}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        result = subprocess.run([str(PROGRAM), *words], env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     def flatten(self) -> None:
         """A person halts and closes everything; returns when the broker holds nothing and has said so on the wire, where the auditor reads it."""

@@ -5,6 +5,7 @@ Its evidence was made too good, so the gate lets it pass: what this shows is the
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import shutil
 from collections.abc import Iterator
@@ -20,12 +21,12 @@ from tests.promises.waiting import run, until
 from tradingsystem.adapters.nats import NatsBus, NatsSettings
 from tradingsystem.bundles.promotion import Event, Rules, fold
 from tradingsystem.bundles.refusal import Refusal
-from tradingsystem.domain.control import Beat, CommandAnswer, ModelAct, ModelCommand
+from tradingsystem.domain.control import Beat
 from tradingsystem.domain.outcomes import FilterModels, Role
 from tradingsystem.domain.signals import Cut, Signal
 from tradingsystem.filter.splitting import share_of
 from tradingsystem.interfaces import Delivery
-from tradingsystem.messages.codec import decode, encode
+from tradingsystem.messages.codec import decode
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.serving import SHIPPED_MODELS
@@ -65,18 +66,18 @@ def as_person(running: Running) -> NatsSettings:
     return NatsSettings(url=running.note["nats_url"], system=NAME, user=PERSON, password=password)
 
 
-async def trial(settings: NatsSettings, told: Told) -> None:
+async def trial(running: Running, told: Told) -> None:
     """Shadow, canary, serving by themselves; then a person takes it back."""
-    bus, subjects = NatsBus(settings), Subjects(NAME)
+    bus, subjects = NatsBus(as_person(running)), Subjects(NAME)
     await bus.open(timeout_seconds=30.0)
     await bus.subscribe(subjects.state("filter"), told.on_models)
     await bus.subscribe(subjects.beat("*"), told.on_beat)
     await until(lambda: told.observed(Role.SHADOW, 60), 30.0)
     await until(lambda: told.observed(Role.CANARY, 60), 60.0)
     await until(lambda: told.models[-1].serving == 2 and told.observed(Role.SHADOW, SERVES_SECONDS), 60.0)
-    command = ModelCommand(id="1", act=ModelAct.ROLL_BACK, name="ada", reason="it is far too sure")
-    answer = decode(await bus.request(subjects.command_models, encode(command), 5.0), CommandAnswer)
-    assert answer.accepted, answer.reason
+    words = ("rollback", "--system", NAME, "--by", "ada", "--reason", "it is far too sure")
+    said = await asyncio.to_thread(running.say, "models", *words)
+    assert "version 1 serves again; version 2 was taken back" in said
     await until(lambda: told.models[-1].serving == 1, 30.0)
     await bus.close()
 
@@ -99,7 +100,7 @@ def day(tmp_path_factory: pytest.TempPathFactory, models: Path) -> tuple[Running
     try:
         running.wait_for("all ready")
         assert publish_overconfident(models).version == 2
-        run(trial(as_person(running), told))
+        run(trial(running, told))
     finally:
         running.stop()
     return running, told

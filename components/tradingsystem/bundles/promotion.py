@@ -71,6 +71,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0  # the newest candidate that came while another was on trial
     verdicts: tuple[Verdict, ...] = ()  # newest last, one per version
     rolled_back: Verdict | None = None  # the last one that was taken back
+    rolled_back_to: int = 0  # what took over then
 
     @property
     def serving(self) -> int:
@@ -249,7 +250,7 @@ def _watched(state: State, event: Watched, rules: Rules) -> State:
     trial = state.trial
     if trial is None or (trial.version, trial.phase) != (event.version, event.phase):
         return state
-    if event.open_seconds < 60 * _minutes(event.phase, rules):
+    if event.open_seconds < needed_seconds(event.phase, rules):
         return state
     return _next(state, trial, (Phase.CANARY,) if event.phase is Phase.SHADOW else (), rules, event.at_ns)
 
@@ -257,15 +258,9 @@ def _watched(state: State, event: Watched, rules: Rules) -> State:
 def _next(state: State, trial: Trial, phases: tuple[Phase, ...], rules: Rules, at_ns: int) -> State:
     """Into the first of the phases that takes any time, or to serving."""
     for phase in phases:
-        if _minutes(phase, rules):
+        if needed_seconds(phase, rules):
             return _moved(state, trial, phase, at_ns)
     return _serves(state, trial.version)
-
-
-def _minutes(phase: Phase, rules: Rules) -> int:
-    if phase is Phase.SHADOW:
-        return rules.shadow_minutes
-    return rules.canary_minutes if rules.canary_percent else 0
 
 
 def _serves(state: State, version: int) -> State:
@@ -300,7 +295,7 @@ def _taken_back(state: State, event: TakenBack) -> State:
 
 def _back(state: State, verdict: Verdict) -> State:
     """The pointer moves to the version that is loaded still. There is none before that one any more; a trial against what no longer serves ends."""
-    after = msgspec.structs.replace(state, chosen=state.previous, previous=0, rolled_back=verdict)
+    after = msgspec.structs.replace(state, chosen=state.previous, previous=0, rolled_back=verdict, rolled_back_to=state.previous)
     if after.trial is not None:
         superseded = f"version {state.chosen}, which it was compared with, was taken back"
         after = _refused(after, Refusal.SUPERSEDED, superseded, verdict.at_ns)
@@ -387,6 +382,13 @@ def assignment(state: State, rules: Rules) -> ModelsAssigned:
         return ModelsAssigned(serving=state.serving, shadow=state.trial.version)
     beside = state.previous if state.previous != state.serving and not state.pin_serves else 0
     return ModelsAssigned(serving=state.serving, shadow=beside)
+
+
+def needed_seconds(phase: Phase, rules: Rules) -> int:
+    """Seconds of open market that a phase takes; 0: it is left out, or takes none."""
+    if phase is Phase.SHADOW:
+        return 60 * rules.shadow_minutes
+    return 60 * rules.canary_minutes if phase is Phase.CANARY and rules.canary_percent else 0
 
 
 def loaded(state: State) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 import typer
 
-from tradingsystem.cli.person import connect
+from tradingsystem.cli.person import connect, first, models_said
 from tradingsystem.cli.reading import read_system
 from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.errors import InvalidInput, TradingSystemError, TryAgain
@@ -147,33 +147,6 @@ async def _generations(bus: Bus, system: str) -> AsyncIterator[asyncio.Queue[int
         await subscription.close()
 
 
-@contextlib.asynccontextmanager
-async def _models(bus: Bus, system: str) -> AsyncIterator[asyncio.Queue[ModelsState]]:
-    """Everything the models service says of itself."""
-    heard: asyncio.Queue[ModelsState] = asyncio.Queue()
-
-    def on_state(delivery: Delivery) -> None:
-        with contextlib.suppress(Malformed):
-            heard.put_nowait(decode(delivery.payload, ModelsState))
-
-    subscription = await bus.subscribe(Subjects(system).state("models"), on_state)
-    try:
-        yield heard
-    finally:
-        await subscription.close()
-
-
-async def _models_at(heard: asyncio.Queue[ModelsState], generation: int) -> ModelsState:
-    """The models service's word once it has looked at that generation. Raises ``TryAgain``."""
-    try:
-        async with asyncio.timeout(ACKNOWLEDGED_SECONDS):
-            while (state := await heard.get()).generation < generation:
-                continue
-            return state
-    except TimeoutError as error:
-        raise TryAgain("models has not said which version serves") from error
-
-
 async def _until(heard: asyncio.Queue[int], least: int, seconds: float) -> int:
     """The first generation of at least that number. Raises ``TryAgain`` with the last one that was heard."""
     last = -1
@@ -196,7 +169,7 @@ async def _apply(running: RunningSystem, wanted: TradingSystem) -> tuple[int, Mo
     async with (
         connect(running) as bus,
         _generations(bus, running.system) as heard,
-        _models(bus, running.system) as models,
+        models_said(bus, running.system) as models,
         connected_journal(running.nats_url, running.system, PERSON, password, HEARD_SECONDS) as journal,
     ):
         in_force = await _until(heard, 0, HEARD_SECONDS)
@@ -208,6 +181,7 @@ async def _apply(running: RunningSystem, wanted: TradingSystem) -> tuple[int, Mo
                 f"somebody else applied settings in the same moment, and theirs are generation {generation}; look, then apply again"
             )
         try:
-            return await _until(heard, generation, ACKNOWLEDGED_SECONDS), await _models_at(models, generation)
+            reached = await _until(heard, generation, ACKNOWLEDGED_SECONDS)
+            return reached, await first(models, lambda state: state.generation >= generation, ACKNOWLEDGED_SECONDS)
         except TryAgain as error:
             raise TryAgain(f"generation {generation} is in the journal, and not everybody has taken it over yet: {error}") from error

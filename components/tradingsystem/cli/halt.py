@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import sys
 import time
 import uuid
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 import msgspec
 import typer
 
-from tradingsystem.cli.person import connect
+from tradingsystem.cli.person import By, Reason, answer_of, connect, name_of, reason_of
 from tradingsystem.cli.reading import read_system
 from tradingsystem.domain.control import Command, CommandAnswer, CommandKind
 from tradingsystem.domain.errors import InvalidInput, OutcomeUnknown, RequestRefused, TryAgain
 from tradingsystem.domain.trading import TradingState, TradingStatus
-from tradingsystem.messages.codec import Malformed, decode, encode
+from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.state import RunningSystem, find_running
 from tradingsystem.spec import Mode, Placement, plan
@@ -33,16 +32,11 @@ if TYPE_CHECKING:
 
     from tradingsystem.interfaces import Broker, Delivery
 
-ANSWER_SECONDS = 5.0
 CONFIRMED_SECONDS = 8.0
 T = TypeVar("T")
 INSIST_SECONDS = 10.0  # against a broker that is busy
 ROUND_SECONDS = 0.5
 
-Reason = Annotated[
-    str | None, typer.Option("--reason", "-r", help="Why; it stands in the journal with your name. Asked for when left out.")
-]
-By = Annotated[str | None, typer.Option("--by", help="Who acts; your login name unless given.")]
 System = Annotated[str | None, typer.Argument(help="The system; not needed when only one runs.", metavar="[NAME]")]
 File = Annotated[
     Path | None, typer.Option("--file", help="With --at-broker: the resource, when no running system says which account it is.")
@@ -150,11 +144,7 @@ def clear(
 
 def _act(system: str | None, kind: CommandKind, by: str | None, reason: str | None, latch: str | None = None) -> RunningSystem:
     running = find_running(system)
-    if not reason:
-        if not sys.stdin.isatty():
-            raise InvalidInput('a person who acts says why: --reason "..."')
-        reason = typer.prompt("Reason")
-    command = Command(id=uuid.uuid4().hex, kind=kind, name=by or getpass.getuser(), reason=reason, latch_id=latch)
+    command = Command(id=uuid.uuid4().hex, kind=kind, name=name_of(by), reason=reason_of(reason), latch_id=latch)
     answer = asyncio.run(ask(running, command))
     if not answer.accepted:
         raise RequestRefused("refused", f"execution did not accept {kind.value}: {answer.reason}")
@@ -165,8 +155,7 @@ def _act(system: str | None, kind: CommandKind, by: str | None, reason: str | No
 async def ask(running: RunningSystem, command: Command) -> CommandAnswer:
     """Execution's answer. Raises ``TryAgain`` when there is none: then nobody knows whether it was heard, and the same command may be sent again."""
     async with connect(running) as bus:
-        raw = await bus.request(Subjects(running.system).command, encode(command), ANSWER_SECONDS)
-        return decode(raw, CommandAnswer)
+        return await answer_of(bus, Subjects(running.system).command, command)
 
 
 async def _confirmed(running: RunningSystem) -> bool:

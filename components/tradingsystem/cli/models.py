@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tradingsystem.cli.models_acts import promote, rollback
 from tradingsystem.domain.errors import InvalidInput, TryAgain
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def register(application: typer.Typer) -> None:
     group.command("show")(show)
     group.command("verify")(verify)
     group.command("diff")(diff)
+    group.command("promote")(promote)
+    group.command("rollback")(rollback)
     group.command("pin")(pin)
     group.command("gc")(collect)
     application.add_typer(group, name="models")
@@ -76,6 +79,11 @@ def list_versions(*, store: Store = None, system: System = None, as_json: Json =
     for one in found:
         if one.reason:
             console.print(f"{one.version} may not serve: {one.reason}", markup=False)
+    for role in roles:
+        for version, reason in sorted(role.refused.items()):
+            console.print(f"{version} does not serve at {role.system}: {reason}", markup=False)
+        for note in role.notes:
+            console.print(f"{role.system}: {note}", markup=False)
 
 
 def show(
@@ -300,6 +308,7 @@ def _plain(one: Listed, roles: list[Roles]) -> dict[str, Any]:
         "verified": not one.reason,
         "reason": one.reason,
         "roles": [word for role in roles for word in role.of(one.version)],
+        "refusedAt": {role.system: role.refused[one.version] for role in roles if one.version in role.refused},
         "sizeBytes": one.size_bytes,
     }
     if manifest is not None:

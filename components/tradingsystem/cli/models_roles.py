@@ -1,58 +1,52 @@
-"""Which version of a store does what: asked of the systems that run on it, else as one that starts now would choose."""
+"""Which version of a store does what: asked of the systems that run on it, else as one that starts now would choose. What must stay is the models
+service's word: it alone knows what waits, what is loaded, and what would serve without a pin."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tradingsystem.cli.person import connect
-from tradingsystem.domain.control import ModelsAssigned, ModelsState
+from tradingsystem.cli.person import connect, first, models_said
+from tradingsystem.domain.control import ModelsState
 from tradingsystem.domain.errors import TryAgain
-from tradingsystem.messages.codec import Malformed, decode
-from tradingsystem.messages.permissions import PERSON
-from tradingsystem.messages.subjects import Subjects
 from tradingsystem.models.store import NoBundle
-from tradingsystem.process.private_files import read_password
+from tradingsystem.monitor.models_view import told
 from tradingsystem.process.serving import SHIPPED_MODELS, choose_in, versions_in
 from tradingsystem.process.state import RunningSystem, all_running, find_running
 
-if TYPE_CHECKING:
-    from tradingsystem.interfaces import Delivery
-
 HEARD_SECONDS = 3.0
-SERVED_KEPT = 3  # what serves, what served before, and under a pin what would serve without it
+NAMED = 2  # what would serve, and the next best
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What is known of a store's versions; 0 is none. ``served``: the newest that served or, where nothing runs, that may, newest first and never twice;
-    ``beside``: on trial or scored unheard. ``system``: who says so, empty when nothing runs on this store."""
+    """What is known of a store's versions; 0 is none. ``system``: who says so, empty when nothing runs on this store: then ``serving`` is what a start
+    would choose and ``previous`` the next best. ``protected``: what no collection may take. ``notes``: sentences on what is under way and was taken back."""
 
     system: str
-    served: tuple[int, ...]
-    pinned: int
-    beside: tuple[int, ...] = ()
-
-    @property
-    def protected(self) -> frozenset[int]:
-        """The versions that no collection may take."""
-        return frozenset({*self.served, self.pinned, *self.beside} - {0})
+    serving: int
+    previous: int
+    protected: frozenset[int]
+    pinned: int = 0
+    trial: int = 0
+    phase: str = ""
+    refused: Mapping[int, str] = field(default_factory=dict)  # why it does not serve there
+    notes: tuple[str, ...] = ()
 
     def of(self, version: int) -> list[str]:
         """The version's roles in words."""
         at = f" at {self.system}" if self.system else ""
         told = []
-        if self.served[:1] == (version,):
+        if version == self.serving:
             told.append(f"serves{at}" if self.system else "would serve")
-        if self.served[1:2] == (version,):
+        if version == self.previous:
             told.append(f"before it{at}" if self.system else "the next best")
         if version == self.pinned:
             told.append(f"pinned{at}")
-        if version in self.beside:
-            told.append(f"beside it{at}")
+        if version == self.trial:
+            told.append(f"on trial{at}: {self.phase}")
         return told
 
 
@@ -71,64 +65,47 @@ def roles_in(store: Path) -> list[Roles]:
     running = [one for one in all_running() if _folder(one).resolve() == store.resolve()]
     if running:
         return [asyncio.run(_heard(one)) for one in running]
-    return [Roles("", _would_serve(store), 0)]
+    return [_would_serve(store)]
 
 
-def roles_of(system: str, state: ModelsState, assigned: Iterable[ModelsAssigned]) -> Roles:
-    """From what the models service says now and has journaled, oldest first."""
-    entries = list(assigned)
-    served = dict.fromkeys([state.serving, *(entry.serving for entry in reversed(entries))])
-    beside = [version for entry in entries[-1:] for version in (entry.canary, entry.shadow) if version]
-    return Roles(system, tuple(version for version in served if version)[:SERVED_KEPT], state.pinned, tuple(dict.fromkeys(beside)))
+def roles_of(system: str, state: ModelsState) -> Roles:
+    """From what the models service says."""
+    return Roles(
+        system=system,
+        serving=state.serving,
+        previous=state.previous,
+        protected=frozenset({*state.kept, state.serving, state.previous, state.pinned, state.trial} - {0}),
+        pinned=state.pinned,
+        trial=state.trial,
+        phase=state.phase,
+        refused={int(version): reason for version, reason in state.refused.items() if int(version) not in {state.serving, state.trial}},
+        notes=tuple(told(state)),
+    )
 
 
 def _folder(running: RunningSystem) -> Path:
     return Path(running.models_folder) if running.models_folder else SHIPPED_MODELS
 
 
-def _would_serve(store: Path) -> tuple[int, ...]:
+def _would_serve(store: Path) -> Roles:
     """What a system that starts now would choose, and the one that would serve in its place."""
-    present = versions_in(store)
-    try:
-        first = choose_in(store, 0).bundle.manifest.version
-        found = [first]
-        for version in (one for one in reversed(present) if one != first):
-            if choose_in(store, version).bundle.manifest.version == version:
-                return (*found, version)
-    except NoBundle:
-        return ()
-    return tuple(found)
+    found: list[int] = []
+    for version in (0, *reversed(versions_in(store))):
+        try:
+            serves = choose_in(store, version).bundle.manifest.version
+        except NoBundle:
+            break
+        if serves not in found and version in {0, serves}:
+            found.append(serves)
+        if len(found) == NAMED:
+            break
+    serving, previous = [*found, 0, 0][:NAMED]
+    return Roles(system="", serving=serving, previous=previous, protected=frozenset(found))
 
 
 async def _heard(running: RunningSystem) -> Roles:
-    from tradingsystem.process.connecting import connected_journal  # the client loads slowly: first it must be known that something runs
-
-    said: asyncio.Future[ModelsState] = asyncio.get_running_loop().create_future()
-    subjects = Subjects(running.system)
-
-    def on_state(delivery: Delivery) -> None:
-        if said.done():
-            return
+    async with connect(running) as bus, models_said(bus, running.system) as heard:
         try:
-            said.set_result(decode(delivery.payload, ModelsState))
-        except Malformed as error:
-            said.set_exception(TryAgain(f"{running.system}: what models says cannot be read ({error}): is it of another build?"))
-
-    password = read_password(Path(running.person_password_file))
-    async with (
-        connect(running) as bus,
-        connected_journal(running.nats_url, running.system, PERSON, password, HEARD_SECONDS) as journal,
-    ):
-        subscription = await bus.subscribe(subjects.state("models"), on_state)
-        try:
-            state = await asyncio.wait_for(said, HEARD_SECONDS)
-            assigned: list[ModelsAssigned] = [decode(entry.payload, ModelsAssigned) async for entry in journal.read(subjects.journal_model)]
-        except TimeoutError as error:
-            raise TryAgain(
-                f"{running.system}: models has not said which version serves; see: tradingsystem status {running.system}"
-            ) from error
-        except Malformed as error:
-            raise TryAgain(f"{running.system}: which versions served before cannot be read from the journal: {error}") from error
-        finally:
-            await subscription.close()
-    return roles_of(running.system, state, assigned)
+            return roles_of(running.system, await first(heard, lambda _: True, HEARD_SECONDS))
+        except TryAgain as error:
+            raise TryAgain(f"{running.system}: {error}; see: tradingsystem status {running.system}") from error

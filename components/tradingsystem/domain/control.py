@@ -66,7 +66,8 @@ class WeightsUpdated(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
     """What the models service says of itself: which version serves, which one is pinned (0: none) by the settings of which generation, and why
-    others may not serve, by version. ``phase`` of the candidate on trial: Gate, Probe, Shadow, Canary."""
+    others may not serve, by version and oldest first: the name of the refusal, a colon, the figures. ``phase`` of the candidate on trial: Gate, Probe,
+    Shadow, Canary."""
 
     serving: int
     pinned: int
@@ -75,8 +76,16 @@ class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
     previous: int = 0  # still loaded: a rollback goes there
     trial: int = 0  # the candidate on trial, 0: none
     phase: str = ""
+    phase_since_ns: int = 0  # market time
+    phase_open_seconds: int = 0  # of open market in which it has answered in this phase
+    phase_open_seconds_needed: int = 0  # 0: the phase takes no market time
+    trial_by: str = ""  # the person who asked for it, empty when it came by itself
     rolled_back: int = 0  # the version that was last taken back, 0: none
     rolled_back_because: str = ""
+    rolled_back_to: int = 0  # the version that took over then
+    rolled_back_at_ns: int = 0  # market time
+    command: str = ""  # id of the newest act of a person that it has answered
+    kept: tuple[int, ...] = ()  # what no collection may take: in use, about to be, pinned, or in the queue for a trial
 
 
 class ModelAct(enum.Enum):

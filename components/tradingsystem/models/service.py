@@ -26,7 +26,7 @@ from tradingsystem.messages.subjects import Subjects
 from tradingsystem.models.online import OnlineWeights
 from tradingsystem.models.promoting import Promoting
 from tradingsystem.models.store import Choice
-from tradingsystem.models.watching import LiveLoss, said
+from tradingsystem.models.watching import LiveLoss, said, watched_seconds
 from tradingsystem.spec.slices import LiveSettings
 from tradingsystem.telemetry import metrics
 
@@ -68,6 +68,7 @@ class ModelsService:
         self._unreadable: dict[int, str] = {}  # refused when the first one was chosen
         self._filter: FilterModels | None = None
         self._loss = LiveLoss()
+        self._obeyed = ""  # id of the newest command that was answered
         self._commands: list[tuple[ModelCommand, Callable[[bytes], None] | None]] = []
         self._changed = asyncio.Event()
         self.progress_ns = 0
@@ -235,6 +236,7 @@ class ModelsService:
             problem = "a name and a reason are needed"
         if not problem:
             await self._tell(event)
+        self._obeyed = command.id
         if answer is not None:
             answer(encode(CommandAnswer(id=command.id, accepted=not problem, reason=problem)))
 
@@ -272,7 +274,7 @@ class ModelsService:
             self._settled = versions
 
     def _said(self) -> ModelsState:
-        state, back = self._state, self._state.rolled_back
+        state, back, trial = self._state, self._state.rolled_back, self._state.trial
         refused = {str(version): reason for version, reason in self._unreadable.items()}
         refused |= {str(verdict.version): f"{verdict.refusal.value}: {verdict.detail}" for verdict in state.verdicts}
         return ModelsState(
@@ -281,10 +283,18 @@ class ModelsService:
             generation=self._done_generation,
             refused=refused,
             previous=state.previous,
-            trial=state.trial.version if state.trial is not None else 0,
-            phase=state.trial.phase.value if state.trial is not None else "",
+            trial=trial.version if trial is not None else 0,
+            phase=trial.phase.value if trial is not None else "",
+            phase_since_ns=trial.since_ns if trial is not None else 0,
+            phase_open_seconds=watched_seconds(trial, self._filter),
+            phase_open_seconds_needed=promotion.needed_seconds(trial.phase, self._promoting.rules) if trial is not None else 0,
+            trial_by=trial.by if trial is not None else "",
             rolled_back=back.version if back is not None else 0,
             rolled_back_because=f"{back.refusal.value}: {back.detail}" if back is not None else "",
+            rolled_back_to=state.rolled_back_to,
+            rolled_back_at_ns=back.at_ns if back is not None else 0,
+            command=self._obeyed,
+            kept=tuple(sorted(promotion.kept(state))),
         )
 
     async def _weigh(self, note: WeightsUpdated | None) -> None:

@@ -16,7 +16,7 @@ class NoBundle(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The bundle that serves, and the versions that were refused with their reasons."""
+    """The bundle that serves, and the versions that were refused: the name of the refusal, a colon, the reason."""
 
     bundle: Bundle
     refused: dict[int, str]
@@ -48,6 +48,6 @@ def choose(directory: Path, public_key: bytes, feature_schema: str, pinned: int 
         try:
             return Choice(read(directory, version, public_key, feature_schema, simulated_only=simulated_only), refused)
         except InvalidBundle as error:
-            refused[version] = str(error)
+            refused[version] = f"{error.refusal.value}: {error}"
     why = "; ".join(f"{version}: {reason}" for version, reason in refused.items()) or f"{directory} holds no bundle"
     raise NoBundle(f"no model version may serve ({why})")

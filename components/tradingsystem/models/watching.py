@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from tradingsystem.bundles.promotion import Alarmed, Event, Phase, State, Watched
+from tradingsystem.bundles.promotion import Alarmed, Event, Phase, State, Trial, Watched
 from tradingsystem.bundles.refusal import Refusal
 from tradingsystem.bundles.sequential import FALSE_ALARM, LossTest
 from tradingsystem.domain.outcomes import Agreement, FilterModels, Outcome, Role
@@ -37,6 +37,13 @@ def said(state: State, models: FilterModels, now_ns: int) -> list[Event]:
             phase = PHASES[agreement.role]
             found.append(Watched(at_ns=now_ns, version=agreement.model, phase=phase, open_seconds=agreement.open_seconds))
     return found
+
+
+def watched_seconds(trial: Trial | None, models: FilterModels | None) -> int:
+    """For how much open market the candidate has answered in its phase."""
+    if trial is None or models is None:
+        return 0
+    return max((one.open_seconds for one in models.agreements if one.model == trial.version and PHASES[one.role] is trial.phase), default=0)
 
 
 def _against(agreement: Agreement) -> tuple[Refusal, str] | None:
