@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
@@ -250,6 +250,25 @@ class ModelServer(Protocol):
     async def probe(self, version: int) -> Probe:
         """Run the version's golden vectors through the server. Raises ``ModelRefused`` with ``NOT_FINITE`` for an answer that is no probability, with
         ``NOT_LOADED`` when it is not loaded; ``TryAgain`` while the server cannot be reached."""
+
+
+class ModelStore(Protocol):
+    """Where versions are kept, whole or not at all. What a version holds is not looked at here: who reads it verifies it."""
+
+    async def versions(self) -> tuple[int, ...]:
+        """The numbers present, lowest first. Raises ``TryAgain`` while the store cannot be reached."""
+
+    async def get(self, version: int) -> Mapping[str, bytes]:
+        """Its files by name, exactly as they were put. Raises ``ModelRefused`` (``VERSION_NOT_FOUND``; ``CORRUPT`` when they are not what was put any
+        more) or ``TryAgain``."""
+
+    async def put(self, version: int, contents: Mapping[str, bytes]) -> None:
+        """Visible to all, and whole, when it returns. Put again with the same files it changes nothing, so who was interrupted begins again. Raises
+        ``RequestRefused`` with ``exists`` when the number was given to other files, ``full`` when there is no room, ``invalid`` for files that no version
+        has; ``TryAgain``."""
+
+    async def remove(self, version: int) -> bool:
+        """Gone at once and whole; False when it was not there. Raises ``TryAgain``."""
 
 
 class Cache(Protocol):

@@ -186,6 +186,7 @@ def test_what_is_no_store_is_said(tmp_path: Path) -> None:
         with pytest.raises(InvalidInput, match="holds no version"):
             run(*verb, "--store", tmp_path / "empty")
     (tmp_path / "empty" / "1").mkdir()
+    (tmp_path / "empty" / PUBLIC_KEY_FILE).write_text("no key", encoding="ascii")
     with pytest.raises(InvalidInput, match=PUBLIC_KEY_FILE):
         run("list", "--store", tmp_path / "empty")
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from tests.promises.server import RunningServer
 from tradingsystem.adapters.jetstream_cache import JetStreamCache
+from tradingsystem.adapters.nats import NatsConnection
 from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.adapters.nats_lease import NatsLease
+from tradingsystem.adapters.nats_model_store import NatsModelStore
 from tradingsystem.messages.permissions import permissions
 from tradingsystem.messages.server import StoreSizes, configuration, users
 from tradingsystem.spec.quantities import bytes_of, number_of
@@ -22,7 +24,7 @@ from tradingsystem.spec.quantities import bytes_of, number_of
 def test_streams_fit_into_the_store_and_the_store_into_the_volume(volume_bytes: int) -> None:
     """On a volume of any size: what is reserved never exceeds what the server may use, or the journal could not be made at all."""
     sizes = StoreSizes.on_volume(volume_bytes)
-    assert 0 < sizes.journal_bytes + sizes.cache_bytes < sizes.file_bytes < volume_bytes
+    assert 0 < sizes.journal_bytes + sizes.cache_bytes + sizes.models_bytes < sizes.file_bytes < volume_bytes
     assert sizes.tape_bytes < sizes.memory_bytes
 
 
@@ -71,6 +73,10 @@ def test_any_size_of_volume_can_run(tmp_path: Path, volume: str) -> None:
             await JetStreamCache(journal.connection, bytes_max=sizes.cache_bytes).ensure()
             await NatsLease(journal.connection).ensure()
             await NatsTape(journal.connection, bytes_max=sizes.tape_bytes).ensure()
+            learning = NatsConnection(server.as_user("learning"), "models")
+            await learning.open()
+            await NatsModelStore(learning, bytes_max=sizes.models_bytes).ensure()
+            await learning.close()
             assert await journal.append("journal.testing.inbox", b"kept") == 1
         finally:
             await journal.close()

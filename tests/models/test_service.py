@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tests.models.test_online import outcomes
-from tests.models.test_store import PUBLIC, SCHEMA, store
+from tests.models.test_store import OWN, SCHEMA, store
 from tests.promises.waiting import until
 from tests.spec.documents import system
 from tradingsystem.adapters.clocks import SystemClock
@@ -42,7 +42,7 @@ def promoting(folder: Path) -> Promoting:
     """The founding rules over a folder of bundles, asked in process."""
 
     def bundle(version: int) -> Bundle:
-        return read(folder, version, PUBLIC, SCHEMA)
+        return read(folder, version, OWN, SCHEMA)
 
     return Promoting(
         rules=rules_of(Promotion()),
@@ -63,7 +63,7 @@ class Life:
         self.service = ModelsService(
             system="momentum",
             pinned=0,
-            choose=lambda pinned: choose(folder, PUBLIC, SCHEMA, pinned or None),
+            choose=lambda pinned: choose(folder, OWN, SCHEMA, pinned or None),
             promoting=promoting(folder),
             online=OnlineWeights(enabled=online, members=FOUNDING_MEMBERS),
             clock=SystemClock(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -24,6 +24,8 @@ from tradingsystem.interfaces import Entry
 log = structlog.get_logger()
 
 NOT_FOUND = 10059
+NOT_FOUND_MESSAGE = 10037
+STORE_FAILED = 10077
 WRONG_LAST_SEQUENCE = (10071, 10164)
 ALREADY_EXISTS = 10058
 NO_ROOM = 10047
@@ -289,6 +291,20 @@ class Reader:
             self._ask()
         except TryAgain as error:
             self._start_over(str(error))
+
+
+async def entries_until(connection: NatsConnection, stream: str, subject: str, from_seq: int, last_seq: int) -> AsyncIterator[Entry]:
+    """Entries of ``subject`` up to ``last_seq``: a filtered stream may end earlier, so the consumer's count decides."""
+    arrived: asyncio.Queue[Entry | None] = asyncio.Queue()
+    if from_seq > last_seq:
+        return
+    reader = Reader(connection, stream, subject, from_seq, arrived.put_nowait, last_seq=last_seq, at_end=lambda: arrived.put_nowait(None))
+    reader.start()
+    try:
+        while (entry := await arrived.get()) is not None:
+            yield entry
+    finally:
+        await reader.close()
 
 
 def _nothing() -> None:

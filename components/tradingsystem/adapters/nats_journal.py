@@ -24,6 +24,7 @@ from tradingsystem.adapters.jetstream import (
     Reader,
     call,
     ensure_stream,
+    entries_until,
     read_publish_answer,
     subjects_of,
 )
@@ -227,7 +228,7 @@ class NatsJournal:
     async def read(self, subject: str, from_seq: int = 1) -> AsyncIterator[Entry]:
         """See ``interfaces.Journal``."""
         last = await self.last_seq()
-        async for entry in _until(self.connection, self._stream, subject, from_seq, last):
+        async for entry in entries_until(self.connection, self._stream, subject, from_seq, last):
             yield entry
 
     async def follow(self, subject: str, from_seq: int, handler: Callable[[Entry], None]) -> Reader:
@@ -389,19 +390,5 @@ class NatsTape:
         """See ``interfaces.Tape``."""
         stream = tape_stream(self._system)
         state = (await ensure_stream(self._connection, tape_config(self._system, self._bytes_max)))["state"]
-        async for entry in _until(self._connection, stream, Subjects(self._system).tape, state["first_seq"], state["last_seq"]):
+        async for entry in entries_until(self._connection, stream, Subjects(self._system).tape, state["first_seq"], state["last_seq"]):
             yield entry.payload
-
-
-async def _until(connection: NatsConnection, stream: str, subject: str, from_seq: int, last_seq: int) -> AsyncIterator[Entry]:
-    """Entries of ``subject`` up to ``last_seq``: a filtered stream may end earlier, so the consumer's count decides."""
-    arrived: asyncio.Queue[Entry | None] = asyncio.Queue()
-    if from_seq > last_seq:
-        return
-    reader = Reader(connection, stream, subject, from_seq, arrived.put_nowait, last_seq=last_seq, at_end=lambda: arrived.put_nowait(None))
-    reader.start()
-    try:
-        while (entry := await arrived.get()) is not None:
-            yield entry
-    finally:
-        await reader.close()

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,9 @@ def version_numbers(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
 
 
-def publish(folder: Path, draft: Draft, key: Ed25519PrivateKey) -> Published:
-    """Sign and publish a draft into the store ``folder``. One publisher at a time; readers never see half a version. Raises ``NotPublished``."""
+def publish(folder: Path, draft: Draft, key: Ed25519PrivateKey, *, above: int = 0) -> Published:
+    """Sign and publish a draft into the store ``folder``, with a number above all that are there and above ``above``, the highest that is known to have been
+    given elsewhere. One publisher at a time; readers never see half a version. Raises ``NotPublished``."""
     if draft.manifest.version != 0:
         raise NotPublished(f"a draft has version 0, not {draft.manifest.version}: publishing gives the number")
     if draft.evidence is not None:
@@ -73,7 +74,7 @@ def publish(folder: Path, draft: Draft, key: Ed25519PrivateKey) -> Published:
             existing = _published(folder, draft.identity, public_key) if draft.identity else None
             if existing is not None:
                 return Published(existing, existed=True)
-            version = max(version_numbers(folder), default=0) + 1
+            version = max(above, *version_numbers(folder), 0) + 1
             _write(folder, version, draft, key)
             return Published(version, existed=False)
     except OSError as error:
@@ -101,20 +102,43 @@ def _published(folder: Path, identity: str, public_key: bytes) -> int | None:
     return None
 
 
+def install(folder: Path, version: int, contents: Mapping[str, bytes]) -> None:
+    """Put a version that was published elsewhere into the store ``folder`` under its own number, whole or not at all, and as it is: who reads it verifies
+    it. One that is there is left. Raises ``NotPublished``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            if version not in version_numbers(folder):
+                _place(folder, version, contents, _as_it_is)
+    except OSError as error:
+        raise NotPublished(f"{folder}: {error.strerror}; the store is as it was") from error
+
+
 def _write(folder: Path, version: int, draft: Draft, key: Ed25519PrivateKey) -> None:
     manifest = msgspec.structs.replace(draft.manifest, version=version, identity=draft.identity)
     contents = contents_of(manifest, draft.int8_graph, draft.float_graph, draft.golden, draft.evidence, key)
+    public_key = key.public_key().public_bytes_raw()
+    try:
+        _place(folder, version, contents, lambda staged: read_bundle(staged, public_key))
+    except InvalidBundle as error:
+        raise NotPublished(f"what was written does not read back: {error}; the store is as it was") from error
+
+
+def _as_it_is(staged: Path) -> None:
+    """What was published elsewhere is verified by who reads it."""
+
+
+def _place(folder: Path, version: int, contents: Mapping[str, bytes], check: Callable[[Path], object]) -> None:
+    """Write outside the numbered folders, flush, check, rename. Raises ``OSError`` and what ``check`` raises."""
     staged = folder / STAGING / str(version)
     try:
         staged.mkdir(parents=True)
         for name, payload in contents.items():
             _write_flushed(staged / name, payload)
         _flush_folder(staged)
-        read_bundle(staged, key.public_key().public_bytes_raw())
+        check(staged)
         staged.rename(folder / str(version))
         _flush_folder(folder)
-    except InvalidBundle as error:
-        raise NotPublished(f"what was written does not read back: {error}; the store is as it was") from error
     finally:
         shutil.rmtree(folder / STAGING, ignore_errors=True)
 

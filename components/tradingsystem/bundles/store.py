@@ -1,4 +1,5 @@
-"""Making room in a store of versions: which ones may go is a pure choice, and a version that goes is gone whole before a byte of it is deleted."""
+"""A store's versions as files, and making room for more: which ones may go is a pure choice, and a version that goes is gone whole before a byte of it is
+deleted."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from tradingsystem.bundles.archive import NAMES
+from tradingsystem.bundles.bundle import FILE_BYTES_MAX
 from tradingsystem.bundles.publishing import STAGING, alone, version_numbers
+from tradingsystem.bundles.refusal import ModelRefused, Refusal
 
 
 def collectable(versions: Iterable[int], kept: int, protected: AbstractSet[int]) -> tuple[int, ...]:
@@ -35,3 +39,21 @@ def remove(folder: Path, versions: Iterable[int]) -> tuple[int, ...]:
         if there:
             shutil.rmtree(away)
     return tuple(there)
+
+
+def contents(folder: Path, version: int) -> dict[str, bytes]:
+    """The files of one version by name, as they lie there. Raises ``ModelRefused`` with ``VERSION_NOT_FOUND``, ``TOO_LARGE`` or ``CORRUPT``."""
+    place = folder / str(version)
+    if not place.is_dir():
+        raise ModelRefused(version, Refusal.VERSION_NOT_FOUND, f"{place}: no such folder")
+    found: dict[str, bytes] = {}
+    try:
+        for path in sorted(place.iterdir()):
+            if path.name not in NAMES:
+                raise ModelRefused(version, Refusal.CORRUPT, f"{path}: no version has such a file")
+            if path.stat().st_size > FILE_BYTES_MAX:
+                raise ModelRefused(version, Refusal.TOO_LARGE, f"{path}: larger than {FILE_BYTES_MAX} bytes")
+            found[path.name] = path.read_bytes()
+    except OSError as error:
+        raise ModelRefused(version, Refusal.CORRUPT, f"{error.filename or place}: {error.strerror}") from error
+    return found

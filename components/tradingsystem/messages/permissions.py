@@ -1,17 +1,20 @@
 """Who may say and hear what: one row per service, from which the NATS users are generated.
 
 Nobody but execution can publish an intent or clear a latch, nobody but models a promotion, nobody but the simulator the clock. ``person`` is the CLI's
-and the operator's user: it may command and apply specs, never trade.
+and the operator's user: it may command and apply specs, never trade. Versions of models are put by learning jobs and removed by a person; whoever loads
+them may read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tradingsystem.messages.subjects import Subjects, journal_stream, tape_stream
+from tradingsystem.messages.subjects import Subjects, journal_stream, models_chunks, models_meta, models_stream, tape_stream
 
 SERVICES = ("ingestion", "filter", "execution", "recorder", "monitor", "watcher", "models", "learning", "simulator")
 PERSON = "person"
+READS_MODELS = frozenset({"filter", "models", "learning", PERSON})
+"""Who gets versions of models from the object store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,22 @@ def permissions(system: str) -> tuple[Permissions, ...]:
         "monitor": (),
         "watcher": (),
         "models": (subject.journal_model, subject.journal_promotion, subject.journal_weights),
-        "learning": (),
+        "learning": (models_chunks(system, "*"), models_meta(system, "*")),
         "simulator": (subject.clock,),
-        PERSON: (subject.command, subject.command_models, subject.journal_spec),
+        PERSON: (
+            subject.command,
+            subject.command_models,
+            subject.journal_spec,
+            models_meta(system, "*"),
+            f"$JS.API.STREAM.PURGE.{models_stream(system)}",
+        ),
     }
     return tuple(_user(subject, name, own) for name, own in speaks.items())
 
 
 def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
     inbox = f"_INBOX_{name}.>"
-    publish = (*own, subject.beat(name), subject.state(name), subject.echo(name), *_store(subject.system), inbox)
+    publish = (*own, subject.beat(name), subject.state(name), subject.echo(name), *_store(subject.system, name), inbox)
     if name in {"execution", "models"}:
         publish = (*publish, f"_INBOX_{PERSON}.>")  # answers to commands
     heard = tuple(f"{prefix}.{subject.system}.>" for prefix in ("beat", "state", "want", "command", "journal"))
@@ -63,10 +72,11 @@ def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
     return Permissions(user=name, publish=publish, subscribe=subscribe)
 
 
-def _store(system: str) -> tuple[str, ...]:
+def _store(system: str, user: str) -> tuple[str, ...]:
     """What reading the kept streams needs, and making them when they are missing. Never more: who may purge, delete or change a stream may unmake a
     latch or an intent. Writing to them is the subjects above, and ``$KV`` for the cache, whose values may vanish."""
-    streams = (journal_stream(system), tape_stream(system), f"KV_cache_{system}", f"KV_lease_{system}")
+    streams = [journal_stream(system), tape_stream(system), f"KV_cache_{system}", f"KV_lease_{system}"]
+    streams += [models_stream(system)] if user in READS_MODELS else []
     verbs = (
         "STREAM.INFO.{}",
         "STREAM.CREATE.{}",

@@ -19,6 +19,7 @@ VOLUME_BYTES = 10 * 1024**3
 
 _MEBIBYTE = 1024**2
 _CACHE_BYTES_MAX = 256 * _MEBIBYTE
+_MODELS_BYTES_MAX = 512 * _MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +28,19 @@ class StoreSizes:
 
     journal_bytes: int
     cache_bytes: int
+    models_bytes: int
     file_bytes: int
     tape_bytes: int = 256 * _MEBIBYTE
     memory_bytes: int = 320 * _MEBIBYTE
 
     @classmethod
     def on_volume(cls, volume_bytes: int) -> StoreSizes:
-        """A file system keeps some hundredths for itself; of the rest the journal gets four fifths, the cache a tenth and never much."""
+        """A file system keeps some hundredths for itself; of the rest the journal gets four fifths, the cache a tenth and never much, versions of models
+        a fiftieth: some hundred on ten gibibytes."""
         return cls(
             journal_bytes=volume_bytes * 80 // 100,
             cache_bytes=min(_CACHE_BYTES_MAX, volume_bytes * 10 // 100),
+            models_bytes=min(_MODELS_BYTES_MAX, volume_bytes * 2 // 100),
             file_bytes=volume_bytes * 93 // 100,
         )
 

@@ -152,6 +152,26 @@ def tape_stream(system: str) -> str:
     return f"TAPE_{system}"
 
 
+def models_bucket(system: str) -> str:
+    """Name of the object store that versions of the models travel by; its stream is ``OBJ_`` and this, as NATS names object stores."""
+    return f"models_{system}"
+
+
+def models_stream(system: str) -> str:
+    """Name of that object store's stream."""
+    return f"OBJ_{models_bucket(system)}"
+
+
+def models_chunks(system: str, identifier: str) -> str:
+    """The subject of one object's chunks."""
+    return f"$O.{models_bucket(system)}.C.{identifier}"
+
+
+def models_meta(system: str, name: str) -> str:
+    """The subject of what is said about an object; ``name`` as a token."""
+    return f"$O.{models_bucket(system)}.M.{name}"
+
+
 def symbol_token(symbol: str) -> str:
     """A ticker as one subject token: dots and blanks would split it. ``BRK.B`` becomes ``BRK=2EB``; reversible, since ``=`` is escaped too."""
     return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else f"={ord(char):02X}" for char in symbol)

@@ -22,23 +22,31 @@ class Choice:
     refused: dict[int, str]
 
 
-def read(directory: Path, version: int, public_key: bytes, feature_schema: str, *, simulated_only: bool = False) -> Bundle:
-    """Exactly that version, if it may serve. Raises ``InvalidBundle``. ``simulated_only``: see ``choose``."""
-    bundle = read_bundle(directory / str(version), public_key)
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Raw public keys that vouch for versions: the system's own for any, the release's, which everybody can derive, for those trained on simulated data
+    alone, which open nothing outside Simulation."""
+
+    own: tuple[bytes, ...] = ()
+    simulated: tuple[bytes, ...] = ()
+
+
+def read(directory: Path, version: int, trusted: Trusted, feature_schema: str) -> Bundle:
+    """Exactly that version, if it may serve. Raises ``InvalidBundle``."""
+    bundle = read_bundle(directory / str(version), *trusted.simulated, *trusted.own)
     manifest = bundle.manifest
     if manifest.feature_schema != feature_schema:
         raise InvalidBundle("it was trained on another set of features", Refusal.WRONG_SCHEMA)
-    if simulated_only and not manifest.simulated:
+    if bundle.signed_by in trusted.simulated and not manifest.simulated:
         raise InvalidBundle("the recipe's key signs bundles trained on simulated data only", Refusal.UNSIGNED)
     if manifest.version != version:
         raise InvalidBundle(f"its manifest says version {manifest.version}", Refusal.CORRUPT)
     return bundle
 
 
-def choose(directory: Path, public_key: bytes, feature_schema: str, pinned: int | None, *, simulated_only: bool = False) -> Choice:
+def choose(directory: Path, trusted: Trusted, feature_schema: str, pinned: int | None) -> Choice:
     """The pinned version, else the highest that verifies and fits the features. A pinned one that cannot serve is refused like any other, and the
-    highest of the rest serves. ``simulated_only``: the key is known to everybody and vouches for nothing that may trade outside Simulation. Raises
-    ``NoBundle``."""
+    highest of the rest serves. Raises ``NoBundle``."""
     present = version_numbers(directory)
     order = sorted(present, reverse=True)
     if pinned is not None:
@@ -46,7 +54,7 @@ def choose(directory: Path, public_key: bytes, feature_schema: str, pinned: int 
     refused: dict[int, str] = {}
     for version in order:
         try:
-            return Choice(read(directory, version, public_key, feature_schema, simulated_only=simulated_only), refused)
+            return Choice(read(directory, version, trusted, feature_schema), refused)
         except InvalidBundle as error:
             refused[version] = f"{error.refusal.value}: {error}"
     why = "; ".join(f"{version}: {reason}" for version, reason in refused.items()) or f"{directory} holds no bundle"

@@ -14,7 +14,7 @@ from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.features.catalogue import schema_hash
-from tradingsystem.models.store import Choice, NoBundle, choose, read
+from tradingsystem.models.store import Choice, NoBundle, Trusted, choose, read
 from tradingsystem.process.private_files import read_password
 from tradingsystem.spec.inference import Precision
 from tradingsystem.spec.slices import FilterSlice
@@ -27,18 +27,17 @@ if TYPE_CHECKING:
 
 SHIPPED_MODELS = Path(tradingsystem.__file__).parent / "bundles" / "shipped"
 PUBLIC_KEY_FILE = "public_key.hex"
+KEY_BYTES = 32
 
 
 def choose_in(folder: Path | None, pinned: int) -> Choice:
     """The bundle of ``folder`` (None: the package's own) that may serve; ``pinned`` 0 is none. Raises ``NoBundle`` or ``InvalidInput``."""
-    place, public_key = _store(folder)
-    return choose(place, public_key, schema_hash(), pinned or None, simulated_only=public_key == shipped_key())
+    return choose(folder or SHIPPED_MODELS, trusted_in(folder), schema_hash(), pinned or None)
 
 
 def bundle_in(folder: Path | None, version: int) -> Bundle:
     """Exactly that version, verified. Raises ``InvalidBundle`` or ``InvalidInput``."""
-    place, public_key = _store(folder)
-    return read(place, version, public_key, schema_hash(), simulated_only=public_key == shipped_key())
+    return read(folder or SHIPPED_MODELS, version, trusted_in(folder), schema_hash())
 
 
 def versions_in(folder: Path | None) -> list[int]:
@@ -46,14 +45,20 @@ def versions_in(folder: Path | None) -> list[int]:
     return version_numbers(folder or SHIPPED_MODELS)
 
 
-def _store(folder: Path | None) -> tuple[Path, bytes]:
-    """Where the versions lie, and the key that vouches for them."""
-    place = folder or SHIPPED_MODELS
-    key_file = place / PUBLIC_KEY_FILE
+def trusted_in(folder: Path | None, *more: bytes) -> Trusted:
+    """Who vouches for the versions of a store: always the release, and the keys beside them, one a line, so that a new key and the one before it are trusted
+    together; ``more`` are keys that the caller knows. A store without keys of its own holds only what the release signed. Raises ``InvalidInput``."""
+    key_file = (folder or SHIPPED_MODELS) / PUBLIC_KEY_FILE
     try:
-        return place, bytes.fromhex(key_file.read_text(encoding="ascii").strip())
+        found = [bytes.fromhex(line) for line in key_file.read_text(encoding="ascii").split()]
+        if any(len(key) != KEY_BYTES for key in found):
+            raise ValueError("a key has 64 hex digits")
+    except FileNotFoundError:
+        found = []
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"{key_file}: cannot read the key that verifies models (64 hex digits): {error}") from error
+        raise InvalidInput(f"{key_file}: cannot read the keys that verify models (64 hex digits each, one a line): {error}") from error
+    release = shipped_key()
+    return Trusted(own=tuple(key for key in (*more, *found) if key != release), simulated=(release,))
 
 
 def shipped_key() -> bytes:

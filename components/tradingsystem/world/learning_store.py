@@ -16,7 +16,7 @@ from tradingsystem.domain.errors import InvalidInput, NotAuthorized
 from tradingsystem.domain.time import new_york_date
 from tradingsystem.learning.ledger import FILE_NAME, Ledger, Trial
 from tradingsystem.process.secrets import Secrets, local_folder
-from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, shipped_key
+from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, trusted_in
 from tradingsystem.spec.resource import Mode
 from tradingsystem.spec.secrets import signing_secret
 from tradingsystem.spec.simulation import MarketSource
@@ -42,11 +42,11 @@ def prepare(store: Path, key: Ed25519PrivateKey | None) -> None:
 
 def champion_of(store: Path, served: int, key: Ed25519PrivateKey | None) -> Bundle:
     """The version that decided in the newest recording, else the package's own. Raises ``InvalidInput`` when none can be read."""
-    own = [key.public_key().public_bytes_raw()] if key is not None else []
+    trusted = _trusted(store, key)
     why = []
     for folder in (store / str(served), SHIPPED_MODELS / "1"):
         try:
-            return read_bundle(folder, *own, shipped_key())
+            return read_bundle(folder, *trusted)
         except InvalidBundle as error:
             why.append(str(error))
     raise InvalidInput(f"no version to compare with: {'; '.join(why)}")
@@ -54,15 +54,16 @@ def champion_of(store: Path, served: int, key: Ed25519PrivateKey | None) -> Bund
 
 def version_of(store: Path, version: int, key: Ed25519PrivateKey | None) -> Bundle:
     """One version of a store, verified by the key that signs, the store's own or the package's. Raises ``InvalidInput``."""
-    trusted = [key.public_key().public_bytes_raw()] if key is not None else []
     try:
-        trusted.append(bytes.fromhex((store / PUBLIC_KEY_FILE).read_text(encoding="ascii").strip()))
-    except (OSError, ValueError):
-        trusted += []  # a store without a key of its own holds only what the package signed
-    try:
-        return read_bundle(store / str(version), *trusted, shipped_key())
+        return read_bundle(store / str(version), *_trusted(store, key))
     except InvalidBundle as error:
         raise InvalidInput(str(error)) from error
+
+
+def _trusted(store: Path, key: Ed25519PrivateKey | None) -> tuple[bytes, ...]:
+    own = [key.public_key().public_bytes_raw()] if key is not None else []
+    trusted = trusted_in(store, *own)
+    return (*trusted.own, *trusted.simulated)
 
 
 def gather(runs: list[Path], store: Path) -> int:

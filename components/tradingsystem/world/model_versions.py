@@ -74,7 +74,7 @@ def check_store(store: Path) -> None:
 
 
 def listed(store: Path) -> Iterator[Listed]:
-    """Every version, lowest first. Signature, digests and features are checked, no graph is run. Raises ``InvalidInput`` without the store's key."""
+    """Every version, lowest first. Signature, digests and features are checked, no graph is run. Raises ``InvalidInput`` for keys that are none."""
     for version in versions_in(store):
         manifest: Manifest | None = None
         reason = ""
@@ -88,7 +88,7 @@ def listed(store: Path) -> Iterator[Listed]:
 
 def faults(store: Path, version: int) -> list[Fault]:
     """All that keeps a version from serving, none when nothing does: digests, signature, feature schema, the graphs' operators and their answers to the
-    golden rows. Raises ``InvalidInput`` without the store's key."""
+    golden rows. Raises ``InvalidInput`` for keys that are none."""
     folder = store / str(version)
     try:
         bundle = bundle_in(store, version)
