@@ -194,13 +194,27 @@ def test_a_new_table_carries_symbols_to_their_new_places() -> None:
     state = fresh(5, room=8)
     play(state, list(history(3, 5, 90, OPEN_NS)))
     before = {name: state.columns.now[: c.PREVIOUS_CLOSE, index].copy() for index, name in enumerate(state.symbols)}
-    ring = {name: state.columns.second_close[:, index].copy() for index, name in enumerate(state.symbols)}
+    a = state.columns
+    known = [at % c.SECONDS for at in range(int(a.clock[c.STARTED_SECOND]), int(a.clock[c.SECOND]) + 1)]
+    minutes = range(int(a.clock[c.MINUTE]) + 1)
+
+    def rings(index: int) -> list[np.ndarray]:
+        return [a.second_close[known, index], a.second_volume[known, index], a.minute[:, minutes, index]]
+
+    ring = {name: rings(index) for index, name in enumerate(state.symbols)}
     table = [*reversed(facts(5)), *facts(7)[5:]]
     market_state.set_symbols(state, tuple(table))
     assert state.symbols[:5] == ("S0004", "S0003", "S0002", "S0001", "SPY")
     for name in before:
         np.testing.assert_array_equal(state.columns.now[: c.PREVIOUS_CLOSE, state.places[name]], before[name])
-        np.testing.assert_array_equal(state.columns.second_close[:, state.places[name]], ring[name])
+        for now, then in zip(rings(state.places[name]), ring[name], strict=True):
+            np.testing.assert_array_equal(now, then)
+    for newcomer in (5, 6):
+        close, volume, minute = rings(newcomer)
+        assert np.isnan(close).all()
+        assert not volume.any()
+        assert np.isnan(minute[: c.MINUTE_VOLUME]).all()
+        assert not minute[c.MINUTE_VOLUME].any()
     assert np.isnan(state.columns.now[c.LAST, 5:7]).all()
     assert state.columns.clock[c.SPY] == 4
 
@@ -222,6 +236,17 @@ DAY_AFTER = opened().session.day.replace(day=3)
 def test_memory_is_bounded_and_known() -> None:
     """12,000 symbols fit in 200 MB, so that the filter stays under 400."""
     assert market_state.allocate(12_000).memory_bytes < 200e6
+
+
+def test_a_first_table_leaves_the_rings_alone() -> None:
+    """Rows whose time has not come take no memory: the system backs with it what is written, and a day's rings at once would be most of what there is."""
+    state = fresh(3)
+    for ring in (state.columns.second_close[1:], state.columns.second_volume, state.columns.minute):
+        assert not ring.any()
+    market_state.advance(state, OPEN_NS)
+    first = state.columns.clock[c.SECOND] % c.SECONDS
+    assert np.isnan(state.columns.second_close[first]).all()
+    assert not state.columns.second_close[first + 1 :].any()
 
 
 def test_too_many_symbols_are_refused_with_the_remedy() -> None:

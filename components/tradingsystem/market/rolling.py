@@ -44,6 +44,8 @@ def roll(a: Columns, now_ns: int) -> int:
         a.clock[c.SECOND] = second
         a.clock[c.STARTED_SECOND] = second
         a.clock[c.CHANGED_SECOND] = second
+        a.second_close[second % c.SECONDS, :] = np.float32(math.nan)
+        a.second_volume[second % c.SECONDS, :] = 0
         began = 1
     elif second > a.clock[c.SECOND]:
         began = second - a.clock[c.SECOND]

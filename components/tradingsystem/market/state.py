@@ -123,24 +123,34 @@ def set_symbols(state: MarketState, facts: tuple[SymbolFact, ...]) -> None:
 
 
 def _move(state: MarketState, names: tuple[str, ...]) -> None:
-    """Carry the columns of symbols that stay to their new places; new symbols get empty ones."""
+    """Carry the columns of symbols that stay to their new places; new symbols get empty ones. Of the rings only the rows that are valid: the others are
+    written when their time comes, and touching them all would take the memory of a whole day at once."""
     a = state.columns
     before = {name: index for index, name in enumerate(state.symbols)}
     source = np.array([before.get(name, -1) for name in names], np.intp)
     fresh = np.flatnonzero(source < 0)
     count = len(names)
-    for array in (a.now, a.totals, a.times, a.flags, a.second_close, a.second_volume, *a.minute):
-        array[:, :count] = array[:, source] if len(state.symbols) else array[:, :count]
+    second = int(a.clock[c.SECOND])
+    valid = [at % c.SECONDS for at in range(max(int(a.clock[c.STARTED_SECOND]), second - c.SECONDS + 1), second + 1)] if second else []
+    minutes = range(int(a.clock[c.MINUTE]) + 1)
+    if len(state.symbols):
+        for array in (a.now, a.totals, a.times, a.flags):
+            array[:, :count] = array[:, source]
+        for ring, rows in ((a.second_close, valid), (a.second_volume, valid), *((quantity, minutes) for quantity in a.minute)):
+            for row in rows:
+                ring[row, :count] = ring[row, source]
     a.now[:, fresh] = np.nan
     a.now[_SUMS, fresh] = 0
     a.totals[:, fresh] = 0
     a.times[:, fresh] = 0
     a.times[c.OPEN_AT, fresh] = NEVER_NS
     a.flags[:, fresh] = 0
-    a.second_close[:, fresh] = np.nan
-    a.second_volume[:, fresh] = 0
-    a.minute[:, :, fresh] = np.nan
-    a.minute[c.MINUTE_VOLUME, :, fresh] = 0
+    for row in valid:
+        a.second_close[row, fresh] = np.nan
+        a.second_volume[row, fresh] = 0
+    for minute in minutes:
+        a.minute[:, minute, fresh] = np.nan
+        a.minute[c.MINUTE_VOLUME, minute, fresh] = 0
     a.flags[c.TOUCHED] = 0
     a.clock[c.TOUCHED_COUNT] = 0
 
