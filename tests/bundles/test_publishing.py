@@ -99,7 +99,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.bundles.test_publishing import KEY, draft
 from tradingsystem.bundles import publishing
-publishing._flush_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+publishing.flush_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
 publishing.publish(Path(sys.argv[1]), draft("second"), KEY)
 """
 

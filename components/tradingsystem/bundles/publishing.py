@@ -134,23 +134,25 @@ def _place(folder: Path, version: int, contents: Mapping[str, bytes], check: Cal
     try:
         staged.mkdir(parents=True)
         for name, payload in contents.items():
-            _write_flushed(staged / name, payload)
-        _flush_folder(staged)
+            write_flushed(staged / name, payload)
+        flush_folder(staged)
         check(staged)
         staged.rename(folder / str(version))
-        _flush_folder(folder)
+        flush_folder(folder)
     finally:
         shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
-def _write_flushed(path: Path, payload: bytes) -> None:
+def write_flushed(path: Path, payload: bytes) -> None:
+    """A new file that is on the disk when this returns. Raises ``OSError``."""
     with path.open("xb") as file:
         file.write(payload)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """What was renamed in ``folder`` is on the disk when this returns. Raises ``OSError``."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

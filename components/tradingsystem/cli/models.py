@@ -16,6 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tradingsystem.cli.models_acts import promote, rollback
+from tradingsystem.cli.models_engine import build_engine
 from tradingsystem.domain.errors import InvalidInput, TryAgain
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def register(application: typer.Typer) -> None:
     group.command("rollback")(rollback)
     group.command("pin")(pin)
     group.command("gc")(collect)
+    group.command("build-engine")(build_engine)
     application.add_typer(group, name="models")
 
 

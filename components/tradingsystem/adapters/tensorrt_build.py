@@ -1,0 +1,101 @@
+"""Builds a bundle's engine: carries out what ``bundles.engine_plan`` says, on the GPU and with the TensorRT of this machine.
+
+It has not been run yet, as ``adapters.tensorrt`` says; the plan, the key, the layer report, the store and the refusal of a wrong engine are tested without.
+An engine is published after it answered the golden vectors as they were signed, whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradingsystem.adapters import onnxruntime
+from tradingsystem.adapters.tensorrt import TensorRtEngine, listener, started, target, tensorrt
+from tradingsystem.bundles import engine_store as store
+from tradingsystem.bundles.bundle import Bundle, Golden
+from tradingsystem.bundles.engine_plan import PARITY_TOLERANCE, EnginePlan, EngineRecord, engine_name, engine_plan
+from tradingsystem.bundles.publishing import alone
+from tradingsystem.bundles.refusal import ModelRefused, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEngine:
+    """Where it lies; ``existed``: it lay there with the same key, and nothing was built."""
+
+    folder: Path
+    record: EngineRecord
+    existed: bool
+
+
+def build(bundle: Bundle, out: Path, told: Callable[[str], None], *, int8: bool = True) -> BuiltEngine:
+    """Build the engine of a bundle into a folder of its own in ``out``, unless it is there; ``told`` hears what is being done. One build at a time in one
+    folder. Raises ``InvalidInput`` without GPU or TensorRT, ``ModelRefused`` and ``OSError``; what was in ``out`` is then as it was."""
+    here, plan = target(), engine_plan(bundle, int8=int8)
+    folder = out / engine_name(plan, here)
+    out.mkdir(parents=True, exist_ok=True)
+    told(f"waiting for {out}")
+    with alone(out):
+        if record := store.find(out, plan, here):
+            return BuiltEngine(folder, record, existed=True)
+        told(f"building for {here.gpu}")
+        graph = bundle.int8_graph if int8 else bundle.float_graph
+        engine, measured = _compiled(plan, graph, store.timings(out, here))
+        told("asking it the golden vectors")
+        runnable = TensorRtEngine(engine, plan.bundle_version)
+        difference = _difference(runnable, _golden(bundle, graph, int8=int8), plan.bundle_version)
+        store.put(out, plan, here, engine, runnable.layers(), difference)
+        store.put_timings(out, here, measured)
+        return BuiltEngine(folder, store.read(folder, plan, here), existed=False)
+
+
+def _golden(bundle: Bundle, graph: bytes, *, int8: bool) -> Golden:
+    """What the engine must answer: what was signed for the INT8 graph, what onnxruntime says of the FP32 one."""
+    if int8:
+        return bundle.golden
+    scores = onnxruntime.run(onnxruntime.open_session(graph), bundle.golden.features)
+    return Golden(bundle.golden.features, scores.members, scores.blend)
+
+
+def _difference(engine: TensorRtEngine, golden: Golden, version: int) -> float:
+    """The largest one. Raises ``ModelRefused`` above the tolerance, and for an answer that is no probability."""
+    difference = onnxruntime.golden_difference(engine.score(golden.features), golden)
+    if difference != difference:
+        raise ModelRefused(version, Refusal.NOT_FINITE, "the engine's answer to a golden vector is no probability")
+    if difference > PARITY_TOLERANCE:
+        text = f"the engine's answers to the golden vectors differ by {difference:.2e}, at most {PARITY_TOLERANCE:.0e} is allowed"
+        raise ModelRefused(version, Refusal.WRONG_ANSWERS, text)
+    return difference
+
+
+def _compiled(plan: EnginePlan, graph: bytes, timings: bytes) -> tuple[bytes, bytes]:
+    """The engine, and the kernels measured for it. Raises ``ModelRefused`` with what TensorRT says."""
+    trt, said = tensorrt(), list[str]()
+    logger = listener(trt, said)
+    builder = started(trt.Builder, said, logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if plan.strongly_typed else 0)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(graph):
+        errors = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors))
+        raise ModelRefused(plan.bundle_version, Refusal.NOT_LOADED, f"TensorRT does not read the graph: {errors}")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.workspace_bytes)
+    config.builder_optimization_level = plan.optimisation_level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else the report names no types
+    for flag in plan.flags_off:
+        config.clear_flag(getattr(trt.BuilderFlag, flag))
+    for rows in plan.profiles:
+        profile = builder.create_optimization_profile()
+        for name, width in plan.inputs.items():
+            profile.set_shape(name, (rows.rows_min, width), (rows.rows_best, width), (rows.rows_max, width))
+        config.add_optimization_profile(profile)
+    cache = config.create_timing_cache(timings)
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):  # another driver's, say: measured anew
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise ModelRefused(
+            plan.bundle_version, Refusal.NOT_LOADED, f"TensorRT builds no engine: {'; '.join(said) or 'it does not say why'}"
+        )
+    return bytes(engine), bytes(cache.serialize())
