@@ -98,10 +98,10 @@ class Steady:
     async def ask_for_ever(self) -> None:
         """One question each ``RATE_SECONDS``; what fails is kept, never raised."""
         while True:
-            began = time.monotonic()
+            began, asked = time.monotonic(), self.inference
             try:
-                scores = await self.inference.infer(self.features)
-                self.answers.append((self.inference.version, scores, time.monotonic() - began))
+                scores = await asked.infer(self.features)
+                self.answers.append((asked.version, scores, time.monotonic() - began))
             except TryAgain as error:
                 self.failures.append(error)
             due = asyncio.Event()

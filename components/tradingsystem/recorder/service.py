@@ -51,7 +51,7 @@ class RecorderService:
         self._records: dict[str, list[Record]] = {kind: [] for kind in KINDS}
         self._sequence = TapeSequence(*last_position(directory, "tape"))
         self._frame_seq = last_position(directory, "frame")[1]
-        self._sealed_ns = self._newest_seq = 0
+        self._sealed_ns = self._seal_seq = self._newest_seq = 0
         self._came = asyncio.Event()
         self._recorded = dict.fromkeys(KINDS, 0)
         self.progress_ns = 0
@@ -112,28 +112,26 @@ class RecorderService:
 
         return sealer, await self._journal.follow(self._subjects.journal, sealer.last_seq + 1, add)
 
-    async def _seal(self, sealer: Sealer, *, everything: bool = False) -> int:
-        """One seal when there is much to seal, or something and the last one is a while ago; a seal that is not taken leaves its entries to the next.
-        Returns its place, 0 when there is none."""
+    async def _seal(self, sealer: Sealer, *, everything: bool = False) -> None:
+        """One seal when there is much to seal, or something and the last one is a while ago; a seal that is not taken leaves its entries to the next."""
         old = self._clock.monotonic() - self._sealed_ns >= SEAL_SECONDS * NS_PER_SECOND
         if sealer.unsealed < SEAL_ENTRIES and not ((old or everything) and sealer.unsealed > 1):  # the one is the last seal itself
-            return 0
+            return
         self._sealed_ns = self._clock.monotonic()
         try:
-            seq = await self._journal.append(self._subjects.journal_seal, encode(sealer.seal()))
+            self._seal_seq = await self._journal.append(self._subjects.journal_seal, encode(sealer.seal()))
         except (TryAgain, OutcomeUnknown, RequestRefused) as error:
             metrics.journal_seals.labels(outcome="failed").inc()
             log.warning("not_sealed", reason=str(error))
-            return 0
+            return
         metrics.journal_seals.labels(outcome="written").inc()
-        return seq
 
     async def _end(self, sealer: Sealer) -> None:
-        """In order: what came is sealed, and the seal is recorded."""
-        seq = await self._seal(sealer, everything=True)
+        """In order: what came is sealed, and the newest seal, made now or a moment ago, is recorded."""
+        await self._seal(sealer, everything=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_SEAL_SECONDS):
-                while self._newest_seq < seq:
+                while self._newest_seq < self._seal_seq:
                     self._came.clear()
                     await self._came.wait()
 
