@@ -66,7 +66,7 @@ class ControlChannel:
         self._told: object = None
         self._beats: dict[str, Beat] = {}
         self._beats_at: dict[str, float] = {}
-        self._serving = 0
+        self._models: ModelsState | None = None
         self._sources: dict[str, str] | None = None
         self._journaled: SpecApplied | None = None  # the newest entry, as far as this connection knows
         self._audible: frozenset[str] = frozenset()
@@ -99,7 +99,7 @@ class ControlChannel:
             trading_age=now - self._trading_at,
             beats=dict(self._beats),
             beat_ages={name: now - heard for name, heard in self._beats_at.items()},
-            model_serving=self._serving,
+            models=self._models,
             sources=self._sources,
             acknowledged=acknowledged,
             live_hash=live_hash if acknowledged else "",
@@ -273,7 +273,7 @@ class ControlChannel:
                 said: _Sources = decode(message.data, _Sources)
                 self._sources = self._wake_on_change(self._sources, said.sources)
             elif service == "models":
-                self._serving = self._wake_on_change(self._serving, decode(message.data, ModelsState).serving)
+                self._models = self._wake_on_change(self._models, _standing(decode(message.data, ModelsState)))
         except Malformed as error:
             log.error("state_unreadable", of=self._system, by=service, reason=str(error))
 
@@ -305,6 +305,11 @@ class ControlChannel:
 def _heart_of(beat: Beat) -> tuple[object, ...]:
     """Of a heartbeat, what a round looks at."""
     return beat.instance, beat.boot_hash, beat.live_generation, beat.phase
+
+
+def _standing(said: ModelsState) -> ModelsState:
+    """Of models' word, what stands still while nothing happens: how long a trial has run is told by metrics and the command line."""
+    return msgspec.structs.replace(said, phase_open_seconds=0, generation=0)
 
 
 def _telling(status: TradingStatus) -> tuple[object, ...]:

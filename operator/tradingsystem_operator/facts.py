@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tradingsystem.domain.calendar import is_session, session
-from tradingsystem.domain.control import Beat
+from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.time import new_york_date
 from tradingsystem.domain.trading import TradingStatus
 from tradingsystem_operator.objects import COMPONENT_LABEL, CRON_JOB, DEPLOYMENT, REVISION_ANNOTATION, STATEFUL_SET, Key, Object
@@ -56,10 +56,15 @@ class ControlFact:
     trading_age: float = 0.0
     beats: Mapping[str, Beat] = field(default_factory=dict)
     beat_ages: Mapping[str, float] = field(default_factory=dict)
-    model_serving: int = 0
+    models: ModelsState | None = None  # None: models was not heard
     sources: Mapping[str, str] | None = None  # source to why it is unhealthy; None: ingestion was not heard
     acknowledged: bool = False  # execution runs the live settings of the spec as it is now
     live_hash: str = ""  # of the live settings execution acknowledged
+
+    @property
+    def model_serving(self) -> int:
+        """The version that serves, 0 while nobody has said it."""
+        return self.models.serving if self.models is not None else 0
 
     @property
     def status(self) -> TradingStatus | None:

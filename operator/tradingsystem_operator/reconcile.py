@@ -324,6 +324,8 @@ class Reconciler:
             except RequestRefused as refused:
                 raise TryAgain(f"{seen.key}: status was not taken ({refused.reason})") from refused
         self.said[seen.key] = status
+        for step in telling.model_steps(before.models, status.models):
+            await self._events.say(seen.raw, step.reason, step.note, warning=step.warning, action="Promote")
         told = telling.worth_telling(facts)
         for problem in sorted(told - seen.memory.told):
             await self._events.say(seen.raw, problem.reason, problem.message, warning=True)

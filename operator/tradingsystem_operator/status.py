@@ -14,7 +14,15 @@ import msgspec
 
 from tradingsystem.domain.time import to_datetime
 from tradingsystem.domain.trading import TradingStatus
-from tradingsystem.spec.status import ComponentReport, LatchSet, ModelsReport, TradingReport, TradingSystemStatus
+from tradingsystem.spec.status import (
+    ComponentReport,
+    LatchSet,
+    ModelsReport,
+    RefusedBundle,
+    RollbackReport,
+    TradingReport,
+    TradingSystemStatus,
+)
 from tradingsystem_operator.conditions import conditions
 from tradingsystem_operator.facts import Facts, WorkloadFact
 
@@ -22,6 +30,7 @@ PROFIT_SECONDS = 30.0
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
 _LATCHES_MAX = 64
 _SENTENCE_MAX = 1_024
+_REFUSED_MAX = 16
 
 
 def read_status(raw: Mapping[str, Any] | None) -> TradingSystemStatus:
@@ -113,9 +122,32 @@ def _profit(status: TradingStatus, before: TradingSystemStatus, now: datetime) -
 
 
 def _models(facts: Facts, before: TradingSystemStatus) -> ModelsReport | msgspec.UnsetType:
-    serving = facts.control.model_serving
-    if not serving:
+    """What models says; while it has not been heard, what it said last."""
+    said = facts.control.models
+    if said is None:
         return before.models
-    known = before.models if isinstance(before.models, ModelsReport) else ModelsReport()
-    previous = known.serving if known.serving not in {0, serving} else known.previous
-    return msgspec.structs.replace(known, serving=serving, previous=previous)
+    back: RollbackReport | msgspec.UnsetType = msgspec.UNSET
+    if said.rolled_back:
+        back = RollbackReport(
+            from_version=said.rolled_back,
+            to_version=said.rolled_back_to,
+            at=to_datetime(said.rolled_back_at_ns).strftime(_FORM),
+            why=said.rolled_back_because[:_SENTENCE_MAX],
+        )
+    refused = [_refused(int(version), reason) for version, reason in said.refused.items()]
+    return ModelsReport(
+        serving=said.serving,
+        previous=said.previous,
+        candidate=said.trial,
+        candidate_phase=said.phase,
+        refused=tuple(refused[-_REFUSED_MAX:]),
+        last_rollback=back,
+    )
+
+
+def _refused(version: int, reason: str) -> RefusedBundle:
+    """``reason`` is the name of the refusal, a colon and the figures; what has no such name is told all the same."""
+    name, _, why = reason.partition(": ")
+    if not name.isalnum() or not name.isascii():
+        name, why = "Refused", reason
+    return RefusedBundle(version=version, reason=name[:128], why=why[:_SENTENCE_MAX])

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
+import msgspec
+
+from tradingsystem.spec.status import ModelsReport, RollbackReport
 from tradingsystem_operator.facts import Facts, Problem
 from tradingsystem_operator.memory import Seen
 from tradingsystem_operator.objects import PAUSE_ANNOTATION
@@ -49,6 +53,36 @@ def worth_telling(facts: Facts) -> frozenset[Problem]:
     warned = (problem for problem in facts.warnings if problem.reason != "Advice")
     of_pods = (problem for workload in facts.workloads for problem in workload.problems)
     return frozenset((*facts.problems, *of_pods, *warned, *waits))
+
+
+class Step(NamedTuple):
+    """Something that models did: a reason of ``events.TOLD``, what exactly, and whether a person should look."""
+
+    reason: str
+    note: str
+    warning: bool = False
+
+
+def model_steps(before: ModelsReport | msgspec.UnsetType, after: ModelsReport | msgspec.UnsetType) -> tuple[Step, ...]:
+    """What became of model versions between two statuses, in the order in which a person would tell it."""
+    if not isinstance(after, ModelsReport):
+        return ()
+    known = before if isinstance(before, ModelsReport) else ModelsReport()
+    found = []
+    back = after.last_rollback
+    if isinstance(back, RollbackReport) and back != known.last_rollback:
+        note = f"version {back.from_version} was taken back, version {back.to_version} serves again: {back.why}"
+        found.append(Step("ModelRolledBack", note, warning=True))
+    found += [
+        Step("ModelRefused", f"version {one.version} does not serve: {one.reason}: {one.why}", warning=True)
+        for one in after.refused
+        if one not in known.refused and not (isinstance(back, RollbackReport) and back.from_version == one.version)
+    ]
+    if after.candidate and (after.candidate, after.candidate_phase) != (known.candidate, known.candidate_phase):
+        found.append(Step("ModelOnTrial", f"version {after.candidate}: {after.candidate_phase}"))
+    if after.serving != known.serving:
+        found.append(Step("ModelSwitched", f"version {after.serving} serves" + (f", before it {known.serving}" if known.serving else "")))
+    return tuple(found)
 
 
 def look_again_seconds(facts: Facts) -> float:

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from tests.operator.systems import beat, trading
-from tradingsystem.domain.control import Beat
+from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.trading import Latch, LatchKind, TradingState, TradingStatus
-from tradingsystem.spec.status import Condition, ConditionStatus, ConditionType, TradingReport, TradingSystemStatus
+from tradingsystem.spec.status import Condition, ConditionStatus, ConditionType, ModelsReport, TradingReport, TradingSystemStatus
 from tradingsystem_operator import conditions
 from tradingsystem_operator.desired import CANDIDATES_STAY_ON_THEIR_VOLUME, TRITON_NOT_IN_THIS_RELEASE
 from tradingsystem_operator.events import TOLD
@@ -20,7 +21,22 @@ from tradingsystem_operator.facts import ControlFact, Facts, Problem, WorkloadFa
 from tradingsystem_operator.generate_conditions import PATH, text
 from tradingsystem_operator.reasons import REASONS
 from tradingsystem_operator.status import PROFIT_SECONDS, as_document, next_status, read_status
+from tradingsystem_operator.telling import model_steps
 
+AT_NS = 1_772_461_800_000_000_000  # 2 March 2026, 09:30 in New York
+MODELS = ModelsState(
+    serving=3,
+    pinned=0,
+    generation=1,
+    refused={"4": "LiveLoss: evidence 900 to 1", "5": "no words of ours"},
+    previous=2,
+    trial=6,
+    phase="Shadow",
+    rolled_back=4,
+    rolled_back_because="LiveLoss: evidence 900 to 1",
+    rolled_back_to=3,
+    rolled_back_at_ns=AT_NS,
+)
 NOW = datetime(2026, 3, 3, 17, 0, 0, tzinfo=UTC)
 READY = WorkloadFact(name="execution", exists=True, ready=True, revision=1, image="x:1")
 LATCH = Latch(
@@ -167,6 +183,49 @@ def test_whatever_is_observed_the_definition_takes_it(
     document = as_document(next_status(made, TradingSystemStatus()))
     assert read_status(document) != TradingSystemStatus()
     assert msgspec.convert(document, TradingSystemStatus) == read_status(document)
+
+
+def test_what_models_says_is_mirrored_and_kept_while_it_is_silent() -> None:
+    """Who serves, who served before, who is on trial in which phase, who was refused and what was taken back for which, with the reasons."""
+    status = next_status(facts(control=heard(trading(), beat("models"), models=MODELS)), TradingSystemStatus())
+    assert as_document(status)["models"] == {
+        "serving": 3,
+        "previous": 2,
+        "candidate": 6,
+        "candidatePhase": "Shadow",
+        "refused": [
+            {"version": 4, "reason": "LiveLoss", "why": "evidence 900 to 1"},
+            {"version": 5, "reason": "Refused", "why": "no words of ours"},
+        ],
+        "lastRollback": {"fromVersion": 4, "toVersion": 3, "at": "2026-03-02T14:30:00Z", "why": "LiveLoss: evidence 900 to 1"},
+    }
+    assert next_status(facts(control=ControlFact()), status).models == status.models
+
+
+def test_each_step_of_a_version_is_told_once() -> None:
+    """In the order in which it happened; what stands in the status already is not told again, and a version that was taken back is not also refused."""
+    before = next_status(
+        facts(control=heard(models=ModelsState(serving=4, pinned=0, generation=1, refused={}))), TradingSystemStatus()
+    ).models
+    after = next_status(facts(control=heard(models=MODELS)), TradingSystemStatus()).models
+    steps = model_steps(before, after)
+    assert [step.reason for step in steps] == ["ModelRolledBack", "ModelRefused", "ModelOnTrial", "ModelSwitched"]
+    assert steps[0].note == "version 4 was taken back, version 3 serves again: LiveLoss: evidence 900 to 1"
+    assert [step.warning for step in steps] == [True, True, False, False]
+    assert {step.reason for step in steps} <= set(TOLD)
+    assert model_steps(after, after) == model_steps(before, UNSET) == ()
+    assert [step.note for step in model_steps(UNSET, before)] == ["version 4 serves"]
+
+
+@given(version=st.integers(0, 10**9 - 1), words=st.text(max_size=2_000), at_ns=st.integers(0, 2**62))
+def test_whatever_models_says_the_definition_takes_it(version: int, words: str, at_ns: int) -> None:
+    """Words that come from people and from other releases: lengths and forms are ours."""
+    refused = {str(version): words, str(version + 1): f"NotBetter: {words}"}
+    state = ModelsState(
+        serving=version, pinned=0, generation=1, refused=refused, rolled_back=version, rolled_back_because=words, rolled_back_at_ns=at_ns
+    )
+    document = as_document(next_status(facts(control=heard(models=state)), TradingSystemStatus()))
+    assert isinstance(read_status(document).models, ModelsReport)
 
 
 def test_a_status_that_cannot_be_read_counts_as_none() -> None:

@@ -8,8 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.world.recordings import beat, fill, intent, quotes, record, signal, status, traded_day
+from tests.world.recordings import at, beat, fill, intent, quotes, record, signal, status, traded_day
+from tradingsystem.bundles.promotion import Alarmed, Appeared, Event, Judged, Phase, Pinned, Probed, Promoted, Removed, TakenBack, Watched
+from tradingsystem.bundles.refusal import Refusal
+from tradingsystem.domain.control import ModelsAssigned
 from tradingsystem.domain.orders import Side
+from tradingsystem.messages.codec import encode
 from tradingsystem.world.day import Day, read_day
 from tradingsystem.world.report import render, write_report
 
@@ -88,3 +92,38 @@ def test_an_empty_day_is_a_page_without_pictures() -> None:
     written = render(Day(), {}, "nothing is known")
     assert "no day recorded" in written
     assert "<section>" not in written
+
+
+def test_a_day_tells_what_became_of_model_versions(tmp_path: Path) -> None:
+    """Tried, refused, promoted, taken back: each step of the journal in a row with its reason, in the order in which it happened."""
+    steps: list[Event] = [
+        Appeared(at(1), 4),
+        Judged(at(2), 4, Refusal.NOT_BETTER, "it is better with probability 41 %"),
+        Promoted(at(3), 4, "ada", "a <drill>"),
+        Probed(at(4), 4, None, "golden vectors differ by 1e-07"),
+        Watched(at(5), 5, Phase.SHADOW, 3_600),
+        Alarmed(at(6), 5, Refusal.LIVE_LOSS, "evidence 900 to 1"),
+        TakenBack(at(7), "ada", "enough"),
+        Pinned(at(8), 3),
+        Pinned(at(9), 0),
+        Removed(at(10), (1, 2)),
+    ]
+    journal = [("journal.paper.promotion", encode(step)) for step in steps]
+    roles = ("journal.paper.model", encode(ModelsAssigned(4, canary=5, canary_percent=10)))
+    text = render(read_day(record(tmp_path, [*traded_day(), *journal, roles])), {}, "simulated")
+    table = text[text.index("Model versions") : text.index("<footer>")]
+    told = [
+        "published",
+        "refused at the gate: NotBetter: it is better with probability 41 %",
+        "promoted by ada: a &lt;drill&gt;",
+        "it loads and answers rightly: golden vectors differ by 1e-07",
+        "scored unheard for 60 minutes of open market, without an alarm",
+        "alarm: LiveLoss: evidence 900 to 1",
+        "taken back by ada: enough",
+        "pinned by the settings",
+        "the pin was taken off",
+        "1, 2",
+        "serves; version 5 decides for 10 % of the symbols",
+    ]
+    places = [table.index(words) for words in told]
+    assert places == sorted(places)

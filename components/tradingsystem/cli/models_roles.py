@@ -12,7 +12,7 @@ from tradingsystem.cli.person import connect, first, models_said
 from tradingsystem.domain.control import ModelsState
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.models.store import NoBundle
-from tradingsystem.monitor.models_view import told
+from tradingsystem.monitor.models_view import problems, told
 from tradingsystem.process.serving import SHIPPED_MODELS, choose_in, versions_in
 from tradingsystem.process.state import RunningSystem, all_running, find_running
 
@@ -79,7 +79,7 @@ def roles_of(system: str, state: ModelsState) -> Roles:
         trial=state.trial,
         phase=state.phase,
         refused={int(version): reason for version, reason in state.refused.items() if int(version) not in {state.serving, state.trial}},
-        notes=tuple(told(state)),
+        notes=(*told(state), *problems(state)),
     )
 
 

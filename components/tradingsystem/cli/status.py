@@ -66,4 +66,4 @@ async def _listen(running: RunningSystem) -> Heard:
         await asyncio.sleep(LISTEN_SECONDS)
     market_ns = watch.tick.market_ns if watch.tick is not None else watch.status.at_ns if watch.status is not None else None
     speed = watch.tick.speed if watch.tick is not None else 1.0
-    return Heard(running, watch.beats, watch.status, market_ns, speed, time.monotonic_ns(), sources)
+    return Heard(running, watch.beats, watch.status, market_ns, speed, time.monotonic_ns(), sources, watch.models)

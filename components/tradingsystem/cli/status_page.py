@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tradingsystem.domain.control import Beat
+from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.signals import Regime
 from tradingsystem.domain.time import new_york_clock, new_york_date, to_iso
 from tradingsystem.domain.trading import PositionView, TradingState, TradingStatus
+from tradingsystem.monitor.models_view import problems as models_problems
+from tradingsystem.monitor.models_view import told
 from tradingsystem.monitor.view import SystemView
 from tradingsystem.process.halt_file import HaltFile
 from tradingsystem.process.state import RunningSystem
@@ -24,7 +26,7 @@ Detail = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a short listening brought: the last beats, execution's last word, market time (None while unknown) and its speed."""
+    """What a short listening brought: the last beats, execution's and models' last word, market time (None while unknown) and its speed."""
 
     running: RunningSystem
     beats: dict[str, Beat]
@@ -33,6 +35,7 @@ class Heard:
     speed: float
     monotonic_ns: int
     sources: dict[str, str]  # a source that gives no data, and why
+    models: ModelsState | None = None
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -46,7 +49,12 @@ def problems(heard: Heard) -> list[str]:
     for beat in heard.beats.values():
         view.hear(beat, heard.monotonic_ns)
     silent = [f"source {name} gives no data: {reason}" for name, reason in sorted(heard.sources.items())]
-    return [*view.problems(heard.services, heard.monotonic_ns), *silent, *_trading_problems(heard.trading)]
+    return [
+        *view.problems(heard.services, heard.monotonic_ns),
+        *silent,
+        *(models_problems(heard.models) if heard.models is not None else ()),
+        *_trading_problems(heard.trading),
+    ]
 
 
 def _trading_problems(trading: TradingStatus | None) -> list[str]:
@@ -79,7 +87,7 @@ def page(heard: Heard) -> list[tuple[str, str]]:
     ]
     lines.append((f"{'service':<10} {'phase':<9} {'applied':<9} {'pid':>7} {'metrics':>7}  says", "dim"))
     lines += [_service(heard, name) for name in heard.services]
-    lines += [("", ""), *_trading(heard.trading), ("", "")]
+    lines += [("", ""), *_versions(heard.models), *_trading(heard.trading), ("", "")]
     found = problems(heard)
     return [*lines, *((f"problem: {one}", "red") for one in found)] if found else [*lines, ("no problems", "green")]
 
@@ -152,6 +160,14 @@ SAYS: dict[str, Callable[[Detail], str]] = {
 """The three or four numbers of each service's beat that a person wants."""
 
 
+def _versions(models: ModelsState | None) -> list[tuple[str, str]]:
+    """What serves, who is on trial and how far, what was taken back."""
+    if models is None:
+        return []
+    first, *more = told(models)
+    return [(f"models: {first}", ""), *((f"  {one}", "") for one in more), ("", "")]
+
+
 def _trading(trading: TradingStatus | None) -> list[tuple[str, str]]:
     if trading is None:
         return []
@@ -206,6 +222,7 @@ def document(heard: Heard) -> dict[str, Any]:
         "halt_file": {"path": running.halt_file, "reason": HaltFile(Path(running.halt_file)).reason() if running.halt_file else None},
         "market_time": None if heard.market_ns is None else to_iso(heard.market_ns),
         "services": services,
+        "models": heard.models,
         "trading": heard.trading,
         "sources_without_data": heard.sources,
         "problems": problems(heard),

@@ -221,6 +221,7 @@ class ModelsService:
         if new is not None:
             log.error("model_refused", version=new.version, refusal=new.refusal.value, reason=new.detail, serving=after.serving)
             metrics.alarms.labels(alarm="model_refused").inc()
+            metrics.models_refused.labels(refusal=new.refusal.value).inc()
 
     async def _obey(self, command: ModelCommand, answer: Callable[[bytes], None] | None) -> None:
         """A person's act, answered before it has had its whole effect: a promoted version is probed first."""
@@ -243,13 +244,15 @@ class ModelsService:
     async def _assign(self) -> None:
         """Say by an entry what the tape should assign, when it is something else than before, and have it loaded where models are served."""
         await self._settle(promotion.loaded(self._state))
-        wanted = promotion.assignment(self._state, self._promoting.rules)
+        wanted, trial = promotion.assignment(self._state, self._promoting.rules), self._state.trial
+        roles = {"serving": wanted.serving, "canary": wanted.canary, "shadow": wanted.shadow, "pinned": self._state.pinned}
+        roles |= {"previous": self._state.previous, "trial": trial.version if trial is not None else 0}
+        for role, version in roles.items():
+            metrics.model_version.labels(role=role).set(version)
         if wanted == self._assigned:
             return
         await self._journal.append(self._subjects.journal_model, encode(wanted))
         self._assigned = wanted
-        for role, version in (("serving", wanted.serving), ("canary", wanted.canary), ("shadow", wanted.shadow)):
-            metrics.model_version.labels(role=role).set(version)
         log.info("models_assigned", serving=wanted.serving, canary=wanted.canary, shadow=wanted.shadow)
         try:
             manifest = self._promoting.read(wanted.serving).manifest

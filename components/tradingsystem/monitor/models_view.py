@@ -19,15 +19,20 @@ def told(state: ModelsState) -> list[str]:
     pinned = ", pinned" if state.pinned and state.pinned == state.serving else ""
     before = f"; a rollback goes to version {state.previous}" if state.previous and not state.pinned else ""
     found = [f"version {state.serving} serves{pinned}{before}"]
-    if state.pinned and state.pinned != state.serving:
-        why = state.refused.get(str(state.pinned))
-        found.append(f"version {state.pinned} is pinned and does not serve: {why or 'it has not been looked at yet'}")
     if state.trial:
         found.append(f"version {state.trial} is on trial: {trial(state)}")
     if state.rolled_back:
         to = f" for version {state.rolled_back_to}" if state.rolled_back_to else ""
         found.append(f"version {state.rolled_back} was taken back{to}{_at(state.rolled_back_at_ns)}: {state.rolled_back_because}")
     return found
+
+
+def problems(state: ModelsState) -> list[str]:
+    """What a person should know, one sentence each. A candidate that was refused is none: nothing has changed by it."""
+    if not state.pinned or state.pinned == state.serving:
+        return []
+    why = state.refused.get(str(state.pinned), "it has not been looked at yet")
+    return [f"version {state.pinned} is pinned and does not serve: {why}; version {state.serving} does"]
 
 
 def trial(state: ModelsState) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from tradingsystem.domain.control import Beat
+from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.interfaces import Bus, Clock, Delivery
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.monitor.models_view import problems as models_problems
 from tradingsystem.monitor.view import Room, SystemView, filling
 from tradingsystem.telemetry import metrics
 
@@ -38,6 +39,7 @@ class MonitorService:
         self._clock = clock
         self._bus = bus
         self._view = SystemView()
+        self._models: ModelsState | None = None
         self._said: list[str] = []
         self._measure_at_ns = self._full = 0
         self.progress_ns = 0
@@ -48,7 +50,10 @@ class MonitorService:
 
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Look once a second until told to stop."""
-        heard = await self._bus.subscribe(self._subjects.beat("*"), self._on_beat)
+        heard = [
+            await self._bus.subscribe(self._subjects.beat("*"), self._on_beat),
+            await self._bus.subscribe(self._subjects.state("models"), self._on_models, pending_max=4),
+        ]
         ready()
         try:
             while not stop.is_set():
@@ -59,7 +64,8 @@ class MonitorService:
                 except TimeoutError:
                     continue
         finally:
-            await heard.close()
+            for subscription in heard:
+                await subscription.close()
 
     def _on_beat(self, delivery: Delivery) -> None:
         try:
@@ -67,6 +73,13 @@ class MonitorService:
         except Malformed as error:
             metrics.bus_malformed.labels(kind="beat").inc()
             log.warning("beat_malformed", reason=str(error))
+
+    def _on_models(self, delivery: Delivery) -> None:
+        try:
+            self._models = decode(delivery.payload, ModelsState)
+        except Malformed as error:
+            metrics.bus_malformed.labels(kind="models-state").inc()
+            log.warning("models_state_malformed", reason=str(error))
 
     async def _measure(self) -> None:
         now_ns = self._clock.monotonic()
@@ -84,7 +97,8 @@ class MonitorService:
             metrics.alarms.labels(alarm="store_filling").inc()
             log.error("store_filling", reason="; ".join(full))
         self._full = len(full)
-        problems = [*self._view.problems(self._expected, self._clock.monotonic()), *full]
+        of_models = models_problems(self._models) if self._models is not None else []
+        problems = [*self._view.problems(self._expected, self._clock.monotonic()), *of_models, *full]
         for problem in problems:
             if problem not in self._said:
                 log.warning("problem", what=problem)

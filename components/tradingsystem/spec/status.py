@@ -100,12 +100,29 @@ class RollbackReport(Section, frozen=True, kw_only=True):
     why: Annotated[_Sentence, about("Why.")]
 
 
+class RefusedBundle(Section, frozen=True, kw_only=True):
+    """A bundle that does not serve, and why."""
+
+    version: Annotated[_Count, about("The bundle.")]
+    reason: Annotated[_Reason, about("One word a program can act on, such as NotBetter, LiveLoss or VersionNotFound.")]
+    why: Annotated[_Sentence, about("The figures.")] = ""
+
+
 class ModelsReport(Section, frozen=True, kw_only=True):
     """Which bundle serves, and which would."""
 
     serving: Annotated[_Count, about("Bundle that serves; 0: none.")] = 0
     previous: Annotated[_Count, about("Bundle a rollback would go to; 0: none.")] = 0
     candidate: Annotated[_Count, about("Bundle being tried; 0: none.")] = 0
+    candidate_phase: Annotated[
+        _Short, about("How far it is: Gate, Probe, Shadow (scored unheard) or Canary (decides for a part of the symbols).")
+    ] = ""
+    refused: Annotated[
+        tuple[RefusedBundle, ...],
+        Meta(max_length=16),
+        keyed_by("version"),
+        about("Bundles that were refused or taken back, the newest 16."),
+    ] = ()
     last_rollback: Annotated[RollbackReport | UnsetType, NO_SCHEMA_DEFAULT, about("The last rollback, where there was one.")] = UNSET
 
 

@@ -87,6 +87,7 @@ outcomes = _counter(names.OUTCOMES)
 weights_update = _gauge(names.WEIGHTS_UPDATE)
 models_expired = _gauge(names.MODELS_EXPIRED)
 model_version = _gauge(names.MODEL_VERSION)
+models_refused = _counter(names.MODELS_REFUSED)
 
 intents = _counter(names.INTENTS)
 order_refusals = _counter(names.ORDER_REFUSALS)

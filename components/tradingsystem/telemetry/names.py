@@ -85,7 +85,12 @@ SHADOW_CUTS = Name("shadow_cuts_total", "Cuts offered to the shadow version", ("
 OUTCOMES = Name("outcomes_total", "Predictions that were followed to their end", ("role", "label"))
 WEIGHTS_UPDATE = Name("weights_update", "The newest update of the members' weights that was learned live or taken back")
 MODELS_EXPIRED = Name("models_expired", "Versions with a role past their valid_until: they open nothing")
-MODEL_VERSION = Name("model_version", "Version of the bundle that serves", ("role",))
+MODEL_VERSION = Name(
+    "model_version",
+    "Version of the bundle that serves, was served before, is pinned, on trial, heard in part or unheard; 0: none",
+    ("role",),
+)
+MODELS_REFUSED = Name("models_refused_total", "Versions that were refused or taken back", ("refusal",))
 
 # Trading.
 INTENTS = Name("intents_total", "Intents that are durable", ("purpose",))

@@ -13,7 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tradingsystem.domain.control import Beat
+from tradingsystem.bundles.promotion import Event
+from tradingsystem.domain.control import Beat, ModelsAssigned
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.orders import OrderIntent, OrderType, OrderUpdate, Purpose, Side
 from tradingsystem.domain.signals import Cut, Regime, Signal
@@ -99,6 +100,7 @@ class Day:
     unreadable: int = 0
     endings: list[str] = field(default_factory=list)  # of the recording, where nobody wrote an end
     filled_orders: set[str] = field(default_factory=set)
+    promotion: list[tuple[int, Event | ModelsAssigned]] = field(default_factory=list)  # recorded at, and what models journaled
 
     @property
     def status(self) -> TradingStatus | None:
@@ -191,6 +193,9 @@ class _Reader:
             case "intent":
                 if (intent := self._decoded(record, OrderIntent)) is not None:
                     self.day.intents[intent.client_order_id] = intent
+            case "promotion" | "model":
+                if (step := self._decoded(record, Event if kind == "promotion" else ModelsAssigned)) is not None:
+                    self.day.promotion.append((record.at_ns, step))
             case "inbox":
                 if (entry := self._decoded(record, InboxEntry)) is not None:
                     self._take_entry(entry)

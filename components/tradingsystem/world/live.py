@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tradingsystem.domain.control import Beat, ClockTick
+from tradingsystem.domain.control import Beat, ClockTick, ModelsState
 from tradingsystem.domain.signals import Cut, Regime
 from tradingsystem.domain.time import new_york_clock
 from tradingsystem.domain.trading import TradingStatus
@@ -25,6 +25,7 @@ class Watch:
     subjects: Subjects
     tick: ClockTick | None = None
     status: TradingStatus | None = None
+    models: ModelsState | None = None
     regime: Regime = Regime.UNKNOWN
     candidates: int = 0
     beats: dict[str, Beat] = field(default_factory=dict)
@@ -33,9 +34,10 @@ class Watch:
     _rows: deque[tuple[float, float]] = field(default_factory=deque)
 
     async def listen(self, bus: Bus) -> None:
-        """Hear beats, execution's status, the clock and the cuts."""
+        """Hear beats, execution's and models' status, the clock and the cuts."""
         await bus.subscribe(self.subjects.beat("*"), self._on_beat)
         await bus.subscribe(self.subjects.state("execution"), self._on_status)
+        await bus.subscribe(self.subjects.state("models"), self._on_models)
         await bus.subscribe(self.subjects.clock, self._on_tick, pending_max=4)
         await bus.subscribe(self.subjects.journal_cut, self._on_cuts)
 
@@ -88,6 +90,12 @@ class Watch:
     def _on_status(self, delivery: Delivery) -> None:
         try:
             self.status = decode(delivery.payload, TradingStatus)
+        except Malformed:
+            self.malformed += 1
+
+    def _on_models(self, delivery: Delivery) -> None:
+        try:
+            self.models = decode(delivery.payload, ModelsState)
         except Malformed:
             self.malformed += 1
 

@@ -16,6 +16,7 @@ from tradingsystem.world import figures
 from tradingsystem.world.day import Day, Trade, read_day, recording_of
 from tradingsystem.world.page import Picture, Tile, escaped, page, pair, section, table, tiles
 from tradingsystem.world.price_paths import price_paths
+from tradingsystem.world.promotion_told import rows as promotion_rows
 from tradingsystem.world.verdict import label, orders_of
 
 SIGNALS_SHOWN = 200
@@ -58,6 +59,7 @@ def render(day: Day, paths: figures.Paths, honest: str, problems: tuple[str, ...
             pair(small),
             _trades(day.trades()),
             _signals(day),
+            _versions(day),
             _footer(day),
         ]
     )
@@ -174,6 +176,12 @@ def _signals(day: Day) -> str:
     ]
     more = f" (first {SIGNALS_SHOWN} of {len(day.signals)})" if len(day.signals) > SIGNALS_SHOWN else ""
     return table(f"Signals{more}", ("at", "symbol", "p", "p low", "confidence", "bid / ask", "regime", "by"), rows, frozenset({2, 3, 4, 5}))
+
+
+def _versions(day: Day) -> str:
+    """What the journal says of model versions: a day on which nothing was tried has one line of it."""
+    found = [(new_york_clock(at_ns), version, words) for at_ns, version, words in promotion_rows(day.promotion)]
+    return table("Model versions: what was tried, what served, and why", ("at", "version", "what happened"), found)
 
 
 def _minutes(elapsed_ns: int) -> str:
