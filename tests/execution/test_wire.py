@@ -51,7 +51,9 @@ def test_signal_to_flat_over_the_wire() -> None:
         assert not list(venue.ledger.open_orders())
         assert state.equity() == venue.ledger.cash
         last = venue.statuses[-1]
-        crossed = last.orders_refused.get("already-ended", 0)  # an exit that was replaced while it filled: the broker says so, and no share is lost by it
+        crossed = last.orders_refused.get(
+            "already-ended", 0
+        )  # an exit that was replaced while it filled: the broker says so, and no share is lost by it
         assert (last.orders_sent - crossed, last.signals_seen, last.reconciled) == (8, 2, True)
         assert last.statistics["fill_rate_percent"] == 100.0
         intents = [decode(entry.payload, OrderIntent) async for entry in venue.journal.read(venue.subjects.journal_intents)]
