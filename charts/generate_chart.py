@@ -29,6 +29,7 @@ OPTIONAL_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"
 REPOSITORY = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
 TAG = r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$"
 DIGEST = r"^(sha256:[0-9a-f]{64})?$"
+REFERENCE = r"^([a-z0-9][a-z0-9._:/-]*[a-z0-9](:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?)?$"
 VERSION = r"^([0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?)?$"
 
 
@@ -130,6 +131,13 @@ VALUES = (
     Value("release.componentsImage.repository", "localhost/tradingsystem/components", words(REPOSITORY, 255), "Name without tag."),
     Value("release.componentsImage.tag", "", words(TAG, 128), "Empty: the chart's appVersion."),
     Value("release.componentsImage.digest", "", words(DIGEST, 71), "Wins over the tag."),
+    Value(
+        "release.tritonImage",
+        "",
+        words(REFERENCE, 512),
+        "Triton on a GPU, whole name with tag or digest. Empty: systems that ask for it run their models in process and say so.",
+    ),
+    Value("release.tritonCpuImage", "", words(REFERENCE, 512), "Triton on a CPU, for `inference.gpu.count: 0`. Empty: as above."),
     Value("release.pullPolicy", "IfNotPresent", choice(*PULL_POLICIES), "When a node fetches the services' image."),
     Value(
         "watch.namespaces",

@@ -97,6 +97,13 @@ def _model(facts: Facts) -> _Said:
     if facts.control.beat("models") is None:
         return _UNKNOWN, "NotHeard", "the models service says nothing"
     if facts.control.model_serving:
+        triton = next((workload for workload in facts.workloads if workload.name == "triton"), None)
+        if triton is not None and not triton.ready:
+            return (
+                _TRUE,
+                "ServingInProcess",
+                f"bundle {facts.control.model_serving} serves in the filter's process while Triton is not ready",
+            )
         return _TRUE, "Serving", f"bundle {facts.control.model_serving} serves"
     return _FALSE, "NoModel", "no bundle that verifies is there"
 

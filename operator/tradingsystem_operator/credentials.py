@@ -1,4 +1,4 @@
-"""What stands in the Secret ``<system>-nats``: a password per user, and the file of users that the message server includes.
+"""What stands in the Secret ``<system>-nats``: a password per user, the file of users that the message server includes, and the key to Triton's models.
 
 Made once. What exists is completed, never replaced: a new password would lock out every service that runs. Pure, given where passwords come from; the shell
 reads and writes the Secret, and nothing here can print one.
@@ -13,6 +13,9 @@ from tradingsystem.messages.permissions import permissions
 from tradingsystem.messages.server import USERS_FILE, users
 from tradingsystem_operator.objects import SECRET, Object, Owner, make, name_of
 
+TRITON_KEY = "triton-key"
+"""What opens the API that changes what Triton holds. There for every system, so that its runtime can change."""
+
 
 def credentials_name(system: str) -> str:
     """The name of the Secret."""
@@ -25,6 +28,7 @@ def credentials(system: str, existing: Mapping[str, bytes] | None, token: Callab
     The file alone is written anew, since who may say what belongs to the release; equal when nothing changed.
     """
     kept = {name: value for name, value in (existing or {}).items() if name != USERS_FILE}
+    kept |= {TRITON_KEY: (_decoded(kept.get(TRITON_KEY, b"")) or token()).encode()}
     passwords = {row.user: _decoded(kept.get(row.user, b"")) or token() for row in permissions(system)}
     return kept | {user: password.encode() for user, password in passwords.items()} | {USERS_FILE: users(system, passwords)}
 

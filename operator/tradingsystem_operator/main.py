@@ -65,6 +65,7 @@ class Operator:
                 build=settings.build,
                 components_image=settings.components_image,
                 triton_image=settings.triton_image,
+                triton_cpu_image=settings.triton_cpu_image,
                 pull_policy=settings.pull_policy,
                 operator_namespace=settings.lease_namespace,
             ),

@@ -54,7 +54,6 @@ def read_spec(seen: Seen) -> None:
         return
     seen.settings = settings_of(seen.system)
     seen.warnings += [Problem("Advice", str(advice)) for advice in warnings(seen.system)]
-    seen.warnings += [Problem(reason, message) for reason, message in left_out(seen.system)]
 
 
 def _last_good(seen: Seen) -> TradingSystem | None:
@@ -97,6 +96,7 @@ def choose_revision(seen: Seen, own: Release) -> bool:
         release = choose_release(seen.system.spec.version, own, previous)
         seen.plan = plan_of(seen.system, release)
         rendered = build_all(seen.system, release, seen.owner)
+        seen.warnings += [Problem(reason, message) for reason, message in left_out(seen.system, release)]
     except UnknownVersion as error:
         seen.problems.append(Problem("UnknownVersion", str(error)))
         seen.revision = newest

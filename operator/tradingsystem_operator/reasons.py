@@ -119,10 +119,10 @@ REASONS: tuple[Reason, ...] = (
         "Check NetworkPolicies between the operator's namespace and the system's.",
     ),
     Reason(
-        "TritonNotInThisRelease",
+        "NoTritonImage",
         ConditionType.WARNING,
-        "spec.inference.runtime asks for Triton; models run in the filter's process instead.",
-        "Set InProcess to be rid of the warning.",
+        "spec.inference.runtime asks for Triton and the operator was told of no image for it; models run in the filter's process instead.",
+        "Give the operator the image that the message names (chart: release.tritonImage, release.tritonCpuImage), or set InProcess.",
     ),
     Reason(
         "CandidatesStayOnTheirVolume",
@@ -231,6 +231,12 @@ REASONS: tuple[Reason, ...] = (
         ConditionType.MODEL_SERVING,
         "A bundle serves; its version stands in status.models.",
         "",
+    ),
+    Reason(
+        "ServingInProcess",
+        ConditionType.MODEL_SERVING,
+        "A bundle serves; Triton, which should run it, is not ready, so the filter runs it in its own process meanwhile.",
+        "Nothing, if Triton is starting. Else see why its pod is not ready: Degraded names a missing GPU, node or image.",
     ),
     Reason(
         "NoModel",

@@ -10,11 +10,13 @@ import msgspec
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One release. ``build`` is what every service reports of itself; ``triton_image`` is kept for releases that serve with Triton."""
+    """One release. ``build`` is what every service reports of itself; a Triton image may be
+    empty: then systems that ask for it run their models in process."""
 
     version: str
     build: str
     components_image: str
     triton_image: str = ""
+    triton_cpu_image: str = ""
     pull_policy: str = "IfNotPresent"
     operator_namespace: str = "tradingsystem-system"

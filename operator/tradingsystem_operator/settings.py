@@ -34,6 +34,7 @@ class Settings:
     identity: str
     components_image: str
     triton_image: str
+    triton_cpu_image: str
     release_version: str
     build: str
     pull_policy: str
@@ -81,6 +82,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         identity=given.identity or host,
         components_image=given.components_image,
         triton_image=given.triton_image,
+        triton_cpu_image=given.triton_cpu_image,
         release_version=given.release_version,
         build=given.build or given.release_version,
         pull_policy=given.pull_policy,
@@ -115,7 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--lease-name", default="tradingsystem-operator", metavar="NAME", help="name of the Lease (default: %(default)s)")
     add("--identity", default="", metavar="NAME", help="who this process is in the Lease; else POD_NAME, else host and process")
     add("--components-image", default="", metavar="IMAGE", help="image of the services; required")
-    add("--triton-image", default="", metavar="IMAGE", help="image of Triton, for releases that serve with it")
+    add(
+        "--triton-image",
+        default="",
+        metavar="IMAGE",
+        help="image of Triton on a GPU; none: models run in process, and systems that ask for it say so",
+    )
+    add("--triton-cpu-image", default="", metavar="IMAGE", help="image of Triton on a CPU, for spec.inference.gpu.count: 0; none: as above")
     add("--release-version", default=importlib.metadata.version("tradingsystem"), metavar="VERSION", help="release (default: %(default)s)")
     add("--build", default="", metavar="TEXT", help="the build that services report; else the release's version")
     add("--pull-policy", default="IfNotPresent", choices=PULL_POLICIES, help="of the services' image (default: %(default)s)")

@@ -37,6 +37,8 @@ RENDERINGS: dict[str, dict[str, Any]] = {
             "version": "1.2.3",
             "pullPolicy": "Always",
             "componentsImage": {"repository": "registry.example/components", "tag": "1.2.3"},
+            "tritonImage": f"registry.example/triton@sha256:{'0123456789abcdef' * 4}",
+            "tritonCpuImage": "registry.example/triton-cpu:1.2.3",
         },
         "serviceAccount": {"name": "operator-account", "annotations": {"example.com/role": "operator"}},
         "leaderElection": {"leaseName": "leader"},

@@ -54,7 +54,8 @@ def scheduled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             ask(api, "POST", path, body)
         for each in (A100_40, A100_80, A100_MIG, T4, without_gpu("plain")):
             ask(api, "POST", "/api/v1/nodes", each)
-        with kwok(plane.kubeconfig, folder / "log" / "kwok.log"), operator(plane.kubeconfig, folder / "log" / "operator.log"):
+        told = operator(plane.kubeconfig, folder / "log" / "operator.log", "--triton-image", "none:1")
+        with kwok(plane.kubeconfig, folder / "log" / "kwok.log"), told:
             yield api
 
 
@@ -75,9 +76,9 @@ def volumes() -> Iterator[tuple[str, Object]]:
         yield "/api/v1/persistentvolumes", {"metadata": {"name": f"volume-{number:02}"}, "spec": spec}
 
 
-def filter_pod(api: Api, name: str) -> Object | None:
-    """The pod of the filter, which holds the GPU."""
-    selector = f"tradingsystem.dev/system={name},app.kubernetes.io/component=filter"
+def pod_of(api: Api, name: str, component: str) -> Object | None:
+    """The pod of one part of a system."""
+    selector = f"tradingsystem.dev/system={name},app.kubernetes.io/component={component}"
     items = ask(api, "GET", f"/api/v1/namespaces/default/pods?labelSelector={selector}")["items"]
     return items[0] if items else None
 
@@ -98,15 +99,21 @@ def with_gpu(name: str, **gpu: Any) -> Object:
     ],
 )
 def test_a_gpu_is_found_by_what_it_can_do(scheduled: Api, name: str, gpu: Object, expected: set[str]) -> None:
-    """The filter's pod is bound to a node that has what was asked for."""
+    """Triton's pod, which holds the GPU, is bound to a node that has what was asked for; the filter's follows it there."""
     create(scheduled, with_gpu(name, **gpu))
-    pod = wait(f"{name}: bound", lambda: (found := filter_pod(scheduled, name)) and found["spec"].get("nodeName") and found, 60)
-    assert pod["spec"]["nodeName"] in expected
+
+    def bound(component: str) -> str | None:
+        found = pod_of(scheduled, name, component)
+        return found["spec"].get("nodeName") if found else None
+
+    node = wait(f"{name}: Triton bound", lambda: bound("triton"), 60)
+    assert node in expected
+    assert wait(f"{name}: the filter bound", lambda: bound("filter"), 240) == node
     ask(scheduled, "DELETE", f"{SYSTEMS}/{name}")
 
 
 def test_no_such_gpu_is_said_with_its_reason(scheduled: Api) -> None:
-    """Nothing is bound, and the status names the filter and that no node fits."""
+    """Triton's pod is not bound, and the status names it and that no node fits; the filter, which needs no GPU, runs all the same."""
     create(scheduled, with_gpu("none", memoryMiBMin=500_000, computeCapability="9.0"))
 
     def said() -> Object | None:
@@ -114,10 +121,11 @@ def test_no_such_gpu_is_said_with_its_reason(scheduled: Api) -> None:
         return next((each for each in conditions if each["reason"] in {"NoMatchingNode", "GpuNotFree"}), None)
 
     condition = wait("none: the reason", said, 90)
-    assert "filter" in condition["message"]
+    assert "triton" in condition["message"]
     say(f"{condition['type']} {condition['reason']}: {condition['message']}")
-    pod = filter_pod(scheduled, "none")
+    pod = pod_of(scheduled, "none", "triton")
     assert pod is None or not pod["spec"].get("nodeName")
+    wait("none: the filter bound", lambda: (pod_of(scheduled, "none", "filter") or {"spec": {}})["spec"].get("nodeName"), 240)
     ask(scheduled, "DELETE", f"{SYSTEMS}/none")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -20,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from tradingsystem.process.nats_server import program
+from tradingsystem.process.triton_server import home
 from tradingsystem_operator.objects import COMPONENT_LABEL
 
 Object = dict[str, Any]
+_PATH = re.compile("/(etc|var|tmp)/[-a-z/]+")
 
 
 class Pod:
@@ -53,14 +56,22 @@ class Pod:
     def start(self) -> None:
         """Run the container's command line, paths and names translated, with nothing of this machine's environment but PATH."""
         command = [self._translated(word) for word in (*self._container["command"], *self._container["args"])]
-        started = {"tradingsystem": [sys.executable, "-m", "tradingsystem.cli"], "nats-server": [program()]}[command[0]]
+        started = {
+            "tradingsystem": [sys.executable, "-m", "tradingsystem.cli"],
+            "nats-server": [program()],
+            "/bin/sh": ["/bin/sh"],  # which becomes tritonserver
+        }[command[0]]
         own = {each["name"]: self._translated(each["value"]) for each in self._container["env"]}
         kept = {name: os.environ[name] for name in ("PATH", "NUMBA_CACHE_DIR") if name in os.environ}
+        if self.name == "triton":
+            kept |= {"PATH": f"{home() / 'bin'}:{kept['PATH']}", "LD_LIBRARY_PATH": str(home() / "libs")}
         with (self._cluster.folder / f"{self.name}.log").open("ab") as output:
             self._process = subprocess.Popen([*started, *command[1:]], env=kept | own, stdout=output, stderr=output, cwd=self._root)
 
     def _translated(self, word: str) -> str:
-        if word.startswith(("/etc/", "/var/", "/tmp")):
+        if self.name == "triton":
+            word = _PATH.sub(lambda found: str(self.place(found[0])), word.replace("/opt/tritonserver", str(home())))
+        elif word.startswith(("/etc/", "/var/", "/tmp")):
             return str(self.place(word))
         return self._cluster.with_addresses(word, self.address)
 
@@ -76,13 +87,13 @@ class Pod:
         finally:
             connection.close()
 
-    def metric(self, name: str) -> float:
-        """One number of the pod's metrics, the sum over its labels."""
+    def metric(self, name: str, label: str = "") -> float:
+        """One number of the pod's metrics, the sum over its labels, or over those with ``label``."""
         connection = http.client.HTTPConnection(self.address, self.ports["metrics"], timeout=5)
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
         connection.close()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.partition("{")[0].partition(" ")[0] == name)
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.partition("{")[0].partition(" ")[0] == name and label in line)
 
     @property
     def status(self) -> int | None:
@@ -91,10 +102,11 @@ class Pod:
         return self._process.poll()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL; it counts as not started from then on."""
         assert self._process is not None, "started"
-        self._process.kill()
-        self._process.wait()
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
 
     def end(self, within_seconds: float) -> int:
         """As a kubelet ends a container: SIGTERM, and after the grace period by force. The exit status."""
@@ -134,6 +146,7 @@ class Cluster:
         """Every Service's name and the address for all interfaces, as addresses of this machine."""
         for name, address in self._names.items():
             text = text.replace(f"//{name}:", f"//{address}:")
+            text = f"{address}:{text[len(name) + 1 :]}" if text.startswith(f"{name}:") else text
         return text.replace("0.0.0.0", own)
 
     def files_of(self, volume: Object) -> Iterator[tuple[str, bytes]]:
@@ -160,7 +173,8 @@ class Cluster:
         return time.monotonic() - began
 
     def _unready(self) -> str:
-        return ", ".join(f"{name}: {pod.log()[-300:]}" for name, pod in self.pods.items() if pod.asks("readinessProbe") != 200)
+        started = {name: pod for name, pod in self.pods.items() if pod._process is not None}
+        return ", ".join(f"{name}: {pod.log()[-300:]}" for name, pod in started.items() if pod.asks("readinessProbe") != 200)
 
     def ready(self) -> bool:
         """Whether every pod says that it can work."""

@@ -20,8 +20,9 @@ def tokens() -> Callable[[], str]:
 def test_every_user_gets_a_password_of_its_own_and_stands_in_the_file_of_users() -> None:
     """No two users share one, and the server learns exactly the ones that the pods mount."""
     made = credentials("momentum", None, tokens())
-    assert set(made) == USERS | {"users.conf"}
-    assert len({made[user] for user in USERS}) == len(USERS)
+    assert set(made) == USERS | {"users.conf", "triton-key"}
+    assert len({made[name] for name in (*USERS, "triton-key")}) == len(USERS) + 1
+    assert made["triton-key"] + b'"' not in made["users.conf"]
     assert all(made[user] in made["users.conf"] for user in USERS)
 
 

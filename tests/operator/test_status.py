@@ -15,7 +15,7 @@ from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.trading import Latch, LatchKind, TradingState, TradingStatus
 from tradingsystem.spec.status import Condition, ConditionStatus, ConditionType, ModelsReport, TradingReport, TradingSystemStatus
 from tradingsystem_operator import conditions
-from tradingsystem_operator.desired import CANDIDATES_STAY_ON_THEIR_VOLUME, TRITON_NOT_IN_THIS_RELEASE
+from tradingsystem_operator.desired import CANDIDATES_STAY_ON_THEIR_VOLUME, NO_TRITON_IMAGE
 from tradingsystem_operator.events import TOLD
 from tradingsystem_operator.facts import ControlFact, Facts, Problem, WorkloadFact
 from tradingsystem_operator.generate_conditions import PATH, text
@@ -91,6 +91,16 @@ def test_the_weightiest_problem_gives_the_reason_and_all_are_told() -> None:
     assert (degraded.status, degraded.reason) == (ConditionStatus.TRUE, "MissingSecret")
     assert degraded.message.splitlines() == ["Secret alpaca is not there", "filter: ends again and again"]
     assert (found[ConditionType.READY].status, found[ConditionType.READY].reason) == (ConditionStatus.FALSE, "MissingSecret")
+
+
+def test_a_bundle_that_serves_in_process_while_triton_is_not_ready_is_said_so() -> None:
+    """Serving either way, and a person sees by which; that Triton has no node is the problem of its pod."""
+    for ready, reason in ((True, "Serving"), (False, "ServingInProcess")):
+        triton = WorkloadFact(name="triton", exists=True, ready=ready, revision=1)
+        made = facts(workloads=(READY, triton), control=heard(trading(), beat("models"), model_serving=3))
+        condition = said(made)[ConditionType.MODEL_SERVING]
+        assert (condition.status, condition.reason) == (ConditionStatus.TRUE, reason)
+        assert "bundle 3" in condition.message
 
 
 def test_what_waits_says_why() -> None:
@@ -239,7 +249,7 @@ def test_the_page_has_every_reason_and_each_says_what_it_means() -> None:
     page = PATH.read_text(encoding="utf-8")
     assert page == text()
     assert len({reason.name for reason in REASONS}) == len(REASONS)
-    assert {TRITON_NOT_IN_THIS_RELEASE, CANDIDATES_STAY_ON_THEIR_VOLUME} <= {reason.name for reason in REASONS}
+    assert {NO_TRITON_IMAGE, CANDIDATES_STAY_ON_THEIR_VOLUME} <= {reason.name for reason in REASONS}
     assert [reason.name for reason in REASONS if f"`{reason.name}`" not in page or not reason.means] == []
     degraded = [reason for reason in REASONS if reason.condition is ConditionType.DEGRADED and reason.name != "AsExpected"]
     assert [reason.name for reason in degraded if not reason.remedy] == []

@@ -29,10 +29,10 @@ from tradingsystem.bundles.triton_files import as_sent, ensemble_files, fused_fi
 from tradingsystem.domain.errors import NotAuthorized, TryAgain
 from tradingsystem.domain.rows import F32
 from tradingsystem.interfaces import Probe, Scores
+from tradingsystem.messages.inference_server import KEY_HEADER
 
 log = structlog.get_logger()
 
-KEY_HEADER = "triton-grpc-protocol-tradingsystem-key"
 LOAD_SECONDS = 120.0  # a TensorRT plan is deserialised and warmed up for every bucket
 ASK_SECONDS = 5.0
 LOOK_SECONDS = 0.5

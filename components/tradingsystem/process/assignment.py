@@ -21,8 +21,9 @@ from tradingsystem.spec import SLICE_OF, Slice
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """One service and its surroundings. ``venues``: the simulator's address, empty outside Simulation; ``run_folder``: recordings of this run;
-    ``triton``: host and port of its gRPC, empty where models run in process, with what opens its restricted APIs;
-    ``journal_volume_bytes``: what the message server's volume holds, for whoever finds its streams missing and makes them."""
+    ``triton``: host and port of its gRPC, empty where models run in process; ``triton_key_file`` opens its restricted APIs, ``triton_backend`` runs the graphs
+    there (onnxruntime, or python on a CPU); ``journal_volume_bytes``: what the message server's volume holds, for whoever finds its streams missing and
+    makes them."""
 
     service: str
     slice_file: Path
@@ -47,6 +48,7 @@ class Assignment:
     journal_volume_bytes: int = VOLUME_BYTES
     triton: str = ""
     triton_key_file: Path | None = None
+    triton_backend: str = "python"
 
     def arguments(self) -> list[str]:
         """As the command line of its process."""

@@ -19,13 +19,12 @@ from pathlib import Path
 import tradingsystem
 from tradingsystem.bundles.triton_config import Backend
 from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.messages.inference_server import flags, restricted
 from tradingsystem.process.death import die_with_parent
 from tradingsystem.process.nats_server import refuse_taken
 from tradingsystem.process.private_files import read_password, write_private
 
 HOME_VARIABLE = "TRITON_HOME"
-KEY_NAME = "tradingsystem-key"
-RESTRICTED = "model-repository,shared-memory,model-config,trace,logging"
 LOOK_SECONDS = 0.05
 SHARED_MEMORY = Path("/dev/shm")  # where the python backend keeps its regions
 
@@ -79,23 +78,15 @@ def command(settings: TritonServerSettings, place: Path, key: str) -> list[str]:
     """The whole command line."""
     return [
         str(place / "bin" / "tritonserver"),
-        f"--model-repository={settings.repository}",
-        f"--backend-directory={place / 'backends'}",
-        f"--model-config-name={settings.backend.value}",
-        "--model-control-mode=explicit",
-        "--disable-auto-complete-config",
-        "--strict-readiness=false",
-        "--http-address=127.0.0.1",
-        f"--http-port={settings.http_port}",
-        "--grpc-address=127.0.0.1",
-        f"--grpc-port={settings.grpc_port}",
-        "--metrics-address=127.0.0.1",
-        f"--metrics-port={settings.metrics_port}",
-        "--metrics-config=summary_latencies=true",
-        f"--http-restricted-api={RESTRICTED}:{KEY_NAME}={key}",
-        f"--grpc-restricted-protocol={RESTRICTED}:{KEY_NAME}={key}",
-        f"--backend-config=python,shm-region-prefix-name={settings.regions()}",
-        "--exit-timeout-secs=3",
+        *flags(
+            repository=str(settings.repository),
+            backends=str(place / "backends"),
+            address="127.0.0.1",
+            ports={"http": settings.http_port, "grpc": settings.grpc_port, "metrics": settings.metrics_port},
+            configuration=settings.backend.value,
+            regions=settings.regions(),
+        ),
+        *restricted(key),
     ]
 
 

@@ -377,13 +377,18 @@ async def _models(parts: Parts) -> Service:
 def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
     """What Triton has loaded, kept as it should be while this process runs. Raises ``InvalidInput``."""
     from tradingsystem.adapters.triton import TritonModelServer, TritonSettings
+    from tradingsystem.bundles.triton_config import Backend
     from tradingsystem.process.serving import bundle_in
 
     given = parts.assignment
     if not given.triton:
         raise InvalidInput("spec.inference.runtime: Triton, and this process was not told where it is (--triton HOST:PORT)")
     key_file = given.triton_key_file
-    settings = TritonSettings(given.triton, lambda: read_password(key_file) if key_file else "")
+    try:
+        backend = Backend(given.triton_backend)
+    except ValueError:
+        raise InvalidInput(f"--triton-backend {given.triton_backend!r}: one of {', '.join(Backend)}") from None
+    settings = TritonSettings(given.triton, lambda: read_password(key_file) if key_file else "", backend)
     int8 = piece.inference.precision is Precision.INT8
     server = TritonModelServer(settings, lambda version: bundle_in(given.models_folder, version), int8=int8)
     parts.later.push_async_callback(server.close)

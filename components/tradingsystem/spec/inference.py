@@ -23,7 +23,7 @@ class Precision(enum.StrEnum):
 
 
 class TritonPlacement(enum.StrEnum):
-    """SameNode pins the filter to Triton's node; AnyNode lets the hop cross the network."""
+    """SameNode: the filter runs on Triton's node where it can, so that a question stays on the machine; elsewhere rather than not at all. AnyNode: no wish."""
 
     SAME_NODE = "SameNode"
     ANY_NODE = "AnyNode"
@@ -31,6 +31,14 @@ class TritonPlacement(enum.StrEnum):
 
 class Gpu(Section, frozen=True, kw_only=True):
     """Which GPU is asked for; read only when runtime is Triton. One GPU per system, held by Triton."""
+
+    count: Annotated[
+        int,
+        Meta(ge=0, le=1),
+        about(
+            "1: a GPU of the kind below. 0: Triton on a CPU, for a cluster without one; it shows the hop and is never faster than InProcess."
+        ),
+    ] = 1
 
     resource_name: Annotated[
         str,

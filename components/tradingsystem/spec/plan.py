@@ -140,6 +140,8 @@ def plan(system: TradingSystem, placement: Placement, *, build: str = "") -> Pla
     build = system.spec.version or build
     workloads = tuple(_workload(name, service, system, placement, build) for name, service in _names(system))
     present = {workload.name for workload in workloads}
+    if placement is Placement.KUBERNETES:
+        present -= {"triton"}  # its image takes minutes to arrive and its node may be missing; models run in the filter's process meanwhile
     workloads = tuple(
         msgspec.structs.replace(workload, after=tuple(name for name in workload.after if name in present)) for workload in workloads
     )
@@ -218,7 +220,7 @@ def _workload(name: str, service: str, system: TradingSystem, placement: Placeme
         schedule=_schedules(system).get(name, ""),
         time_zone=spec.learning.time_zone if kind is WorkloadKind.JOB else "",
         pinned_to="triton" if same_node else "",
-        gpus=1 if service == "triton" else 0,
+        gpus=spec.inference.gpu.count if service == "triton" else 0,
         boot_hash=content_hash(_boot_part(piece), build),
     )
 

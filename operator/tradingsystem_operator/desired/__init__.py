@@ -9,23 +9,25 @@ from __future__ import annotations
 import msgspec
 
 from tradingsystem.spec import Placement, Plan, TradingSystem, Workload, WorkloadKind, plan
-from tradingsystem.spec.inference import Gpu, Runtime, TritonPlacement
+from tradingsystem.spec.inference import Runtime
 from tradingsystem_operator.desired import workloads
 from tradingsystem_operator.desired.accounts import service_account
+from tradingsystem_operator.desired.arguments import triton_of
 from tradingsystem_operator.desired.budgets import disruption_budgets
 from tradingsystem_operator.desired.configuration import nats_config_map, slice_config_maps, spec_config_map
+from tradingsystem_operator.desired.inference_server import image_of, inference_server
 from tradingsystem_operator.desired.network import network_policies
 from tradingsystem_operator.desired.schedules import schedule
 from tradingsystem_operator.desired.services import services
 from tradingsystem_operator.objects import Object, Owner
 from tradingsystem_operator.release import Release
 
-TRITON_NOT_IN_THIS_RELEASE = "TritonNotInThisRelease"
+NO_TRITON_IMAGE = "NoTritonImage"
 CANDIDATES_STAY_ON_THEIR_VOLUME = "CandidatesStayOnTheirVolume"
 
 __all__ = [
     "CANDIDATES_STAY_ON_THEIR_VOLUME",
-    "TRITON_NOT_IN_THIS_RELEASE",
+    "NO_TRITON_IMAGE",
     "build_all",
     "disruption_budgets",
     "left_out",
@@ -35,22 +37,26 @@ __all__ = [
 
 
 def plan_of(system: TradingSystem, release: Release) -> Plan:
-    """What runs in pods: the plan without what this release cannot render yet. Raises InvalidSpec."""
-    return plan(_without_triton(system), Placement.KUBERNETES, build=release.build)
+    """What runs in pods: the plan, with models in process where the operator was told of no image for Triton. Raises InvalidSpec."""
+    made = plan(system, Placement.KUBERNETES, build=release.build)
+    server = triton_of(made)
+    if server is None or image_of(server, release):
+        return made
+    return plan(_in_process(system), Placement.KUBERNETES, build=release.build)
 
 
-def left_out(system: TradingSystem) -> tuple[tuple[str, str], ...]:
-    """Reason and message for each part of the spec that is not as it asks; empty when everything is."""
+def left_out(system: TradingSystem, release: Release) -> tuple[tuple[str, str], ...]:
+    """Reason and message for each part of the spec that is not as it asks; empty when everything is. Raises InvalidSpec."""
     found = []
-    if system.spec.inference.runtime is Runtime.TRITON:
+    made = plan_of(system, release)
+    if system.spec.inference.runtime is Runtime.TRITON and triton_of(made) is None:
+        flag, which = ("--triton-image", "on a GPU") if system.spec.inference.gpu.count else ("--triton-cpu-image", "on a CPU")
         message = (
-            "spec.inference.runtime is Triton, which this release does not render: models run in the filter's process, as with InProcess;"
-            " where Triton's node is the filter's (placement SameNode), the filter asks for the GPU and is placed on such a node"
+            f"spec.inference.runtime is Triton, {which}, and the operator was told of no image for that ({flag}): models run in the filter's"
+            " process, as with InProcess"
         )
-        found.append((TRITON_NOT_IN_THIS_RELEASE, message))
-    jobs = [
-        workload.name for workload in plan(_without_triton(system), Placement.KUBERNETES).workloads if workload.kind is WorkloadKind.JOB
-    ]
+        found.append((NO_TRITON_IMAGE, message))
+    jobs = [workload.name for workload in made.workloads if workload.kind is WorkloadKind.JOB]
     if jobs:
         message = (
             f"{', '.join(jobs)} run and keep their candidates on the recorder's volume, under models; this release does not bring them to the pods"
@@ -75,22 +81,17 @@ def build_all(system: TradingSystem, release: Release, owner: Owner) -> tuple[Ob
 
 def _workload(workload: Workload, system: TradingSystem, made: Plan, release: Release, owner: Owner) -> Object:
     match workload.kind:
+        case WorkloadKind.SERVER if workload.service == "triton":
+            return inference_server(made, release, owner, system.spec.inference.gpu if workload.gpus else None)
         case WorkloadKind.SERVER:
             return workloads.nats(made, release, owner)
         case WorkloadKind.JOB:
             return schedule(workload, made, release, owner)
         case WorkloadKind.SERVICE:
-            return workloads.service(workload, made, release, owner, _gpu(workload, system))
+            return workloads.service(workload, made, release, owner)
 
 
-def _gpu(workload: Workload, system: TradingSystem) -> Gpu | None:
-    """The GPU a workload holds. In a release without Triton that is the filter, so that what is asked of the cluster stays the same when it comes."""
-    inference = system.spec.inference
-    same_node = inference.runtime is Runtime.TRITON and inference.placement is TritonPlacement.SAME_NODE
-    return inference.gpu if same_node and workload.service == "filter" else None
-
-
-def _without_triton(system: TradingSystem) -> TradingSystem:
-    """The resource as this release runs it: inference in process whatever the runtime asks."""
+def _in_process(system: TradingSystem) -> TradingSystem:
+    """The resource with inference in process whatever the runtime asks."""
     inference = msgspec.structs.replace(system.spec.inference, runtime=Runtime.IN_PROCESS)
     return msgspec.structs.replace(system, spec=msgspec.structs.replace(system.spec, inference=inference))

@@ -12,6 +12,8 @@ from tradingsystem_operator.desired.configuration import SLICE_KEY, journal_volu
 from tradingsystem_operator.objects import name_of
 
 EVERYWHERE = "0.0.0.0"
+ASKS_TRITON = frozenset({"filter", "models"})
+LOADS_TRITON = "models"
 
 
 def command_line(workload: Workload, made: Plan) -> list[str]:
@@ -32,6 +34,7 @@ def command_line(workload: Workload, made: Plan) -> list[str]:
         "capture-file": places.CAPTURE_FILE if workload.service == "simulator" else "",
         "symbols-file": places.SYMBOLS_FILE if symbols_map(workload) else "",
         "journal-volume-bytes": journal_volume_bytes(made),
+        **_triton(workload, made),
     }
     given = ["tradingsystem", "run", workload.service]
     for name, value in flags.items():
@@ -54,6 +57,27 @@ def learning_command(workload: Workload) -> list[str]:
     }
     command = ["tradingsystem", "learn", workload.name.partition("-")[2]]
     return command + [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+
+def triton_of(made: Plan) -> Workload | None:
+    """The inference server; None where models run in process."""
+    return next((workload for workload in made.workloads if workload.service == "triton"), None)
+
+
+def backend_of(server: Workload) -> str:
+    """Who runs the graphs there: onnxruntime on a GPU, the wrapper around it of the server for a CPU."""
+    return "onnxruntime" if server.gpus else "python"
+
+
+def _triton(workload: Workload, made: Plan) -> dict[str, object]:
+    """Where the filter asks; and for whoever changes what is loaded there, the key and who runs the graphs."""
+    server = triton_of(made)
+    if server is None or workload.service not in ASKS_TRITON:
+        return {}
+    told: dict[str, object] = {"triton": f"{name_of(made.system, 'triton')}:{server.port('grpc')}"}
+    if workload.service == LOADS_TRITON:
+        told |= {"triton-key-file": places.TRITON_KEY_FILE, "triton-backend": backend_of(server)}
+    return told
 
 
 def nats_url(made: Plan) -> str:

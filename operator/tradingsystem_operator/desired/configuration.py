@@ -7,7 +7,7 @@ a pod is Halted. So a ConfigMap that is older than an edit can never bring an ea
 from __future__ import annotations
 
 from tradingsystem.messages.server import StoreSizes, configuration
-from tradingsystem.spec import Plan, TradingSystem, Workload, canonical_json, to_document
+from tradingsystem.spec import Plan, TradingSystem, Workload, WorkloadKind, canonical_json, to_document
 from tradingsystem.spec.quantities import bytes_of
 from tradingsystem.spec.slices import NatsSlice, told_by_the_journal
 from tradingsystem_operator.desired import places
@@ -20,7 +20,7 @@ SPEC_KEY = "spec.json"
 
 def slice_config_maps(made: Plan, owner: Owner) -> tuple[Object, ...]:
     """One ConfigMap per workload that reads a slice."""
-    return tuple(_slice(workload, owner) for workload in made.workloads if workload.service != "nats")
+    return tuple(_slice(workload, owner) for workload in made.workloads if workload.kind is not WorkloadKind.SERVER)
 
 
 def _slice(workload: Workload, owner: Owner) -> Object:

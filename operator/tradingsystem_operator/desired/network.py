@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from tradingsystem.messages.permissions import SERVICES
 from tradingsystem.spec import Mode, Plan, Workload
 from tradingsystem.spec.sources import CacheType
+from tradingsystem_operator.desired.arguments import ASKS_TRITON, triton_of
 from tradingsystem_operator.objects import COMPONENT_LABEL, NETWORK_POLICY, Object, Owner, labels_of, make, name_of, selector_of
 from tradingsystem_operator.release import Release
 
@@ -49,11 +50,13 @@ def _ingress(workload: Workload, made: Plan, release: Release, owner: Owner) -> 
         return [{"from": [_pods(owner, callers), operator], "ports": [_tcp(workload.port("client"))]}]
     if workload.name == "simulator":
         found.append({"from": [_pods(owner, sorted(AT_VENUES))], "ports": [_tcp(workload.port("venues"))]})
+    if workload.name == "triton":
+        found.append({"from": [_pods(owner, sorted(ASKS_TRITON))], "ports": [_tcp(workload.port("grpc"))]})
     return [*found, {"ports": [_tcp(workload.port("metrics"))]}]
 
 
 def _egress(workload: Workload, made: Plan, owner: Owner) -> list[Object]:
-    if workload.name == "nats":
+    if workload.name in {"nats", "triton"}:
         return []
     found: list[Object] = [
         {"to": [{"namespaceSelector": {}}, {"ipBlock": {"cidr": NODE_LOCAL_DNS}}], "ports": [_tcp(53), {"port": 53, "protocol": "UDP"}]},
@@ -61,6 +64,8 @@ def _egress(workload: Workload, made: Plan, owner: Owner) -> list[Object]:
     ]
     if workload.service in AT_VENUES:
         found.append(_venues(made, owner))
+    if workload.service in ASKS_TRITON and (server := triton_of(made)) is not None:
+        found.append({"to": [_pods(owner, ["triton"])], "ports": [_tcp(server.port("grpc"))]})
     for port in _endpoints(workload):
         found.append({"ports": [_tcp(port)]})  # wherever a person runs it: inside the cluster or not
     return found

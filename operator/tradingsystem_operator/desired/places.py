@@ -18,6 +18,10 @@ FILTER_SLICE_FOLDER = PurePosixPath("/etc/tradingsystem/filter-slice")
 RECORDINGS_FOLDER = PurePosixPath("/var/lib/tradingsystem/recordings")
 MODELS_FOLDER = PurePosixPath("/var/lib/tradingsystem/models")
 TEMPORARY_FOLDER = PurePosixPath("/tmp")
+SHARED_MEMORY_FOLDER = PurePosixPath("/dev/shm")
+TRITON_KEY_FILE = PurePosixPath("/etc/tradingsystem/triton/key")
+TRITON_REPOSITORY = PurePosixPath("/var/lib/triton/repository")
+TRITON_BACKENDS = PurePosixPath("/opt/tritonserver/backends")
 CAPTURE_FILE = RUN_FOLDER / "wire.jsonl"
 
 NATS_FOLDER = PurePosixPath("/etc/nats")

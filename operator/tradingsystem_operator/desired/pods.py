@@ -11,10 +11,10 @@ from pathlib import PurePosixPath
 
 from tradingsystem.spec import Workload
 from tradingsystem.spec.ports import Port
-from tradingsystem_operator.credentials import credentials_name
+from tradingsystem_operator.credentials import TRITON_KEY, credentials_name
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.accounts import account_name
-from tradingsystem_operator.desired.arguments import symbols_map
+from tradingsystem_operator.desired.arguments import LOADS_TRITON, symbols_map
 from tradingsystem_operator.objects import Object, Owner, labels_of, name_of
 from tradingsystem_operator.release import Release
 
@@ -89,15 +89,20 @@ def _probe(port: str, path: str, *, period: int, failures: int) -> Object:
     return {"httpGet": request, "periodSeconds": period, "timeoutSeconds": 3, "failureThreshold": failures, "successThreshold": 1}
 
 
-def service_volumes(owner: Owner, workload: Workload, *, claimed: Iterable[str] = ()) -> tuple[list[Object], list[Object]]:
+def service_volumes(
+    owner: Owner, workload: Workload, *, claimed: Iterable[str] = (), with_triton: bool = False
+) -> tuple[list[Object], list[Object]]:
     """Volumes and mounts of one of our services; those ``claimed`` are mounted here and come from a volume claim template."""
     password = [(workload.service, places.PASSWORD_FILE.name)]
     read_only: list[tuple[Object, PurePosixPath]] = [
         (_config_map("slice", name_of(owner.name, workload.name)), places.SLICE_FOLDER),
-        (_secret("password", credentials_name(owner.name), password), places.PASSWORD_FOLDER),
+        (secret_volume("password", credentials_name(owner.name), password), places.PASSWORD_FOLDER),
     ]
+    if with_triton and workload.service == LOADS_TRITON:
+        key = [(TRITON_KEY, places.TRITON_KEY_FILE.name)]
+        read_only.append((secret_volume("triton-key", credentials_name(owner.name), key), places.TRITON_KEY_FILE.parent))
     for number, (name, keys) in enumerate(_keys_by_secret(workload).items()):
-        read_only.append((_secret(f"secret-{number}", name, [(key, key) for key in keys]), places.SECRETS_FOLDER / name))
+        read_only.append((secret_volume(f"secret-{number}", name, [(key, key) for key in keys]), places.SECRETS_FOLDER / name))
     if (listed := symbols_map(workload)) is not None:
         read_only.append((_config_map("symbols", listed[0], [(listed[1], places.SYMBOLS_FILE.name)]), places.SYMBOLS_FILE.parent))
     own: list[tuple[Object, PurePosixPath]] = [
@@ -124,7 +129,8 @@ def _config_map(volume: str, name: str, items: list[tuple[str, str]] | None = No
     return {"name": volume, "configMap": source | ({"items": _items(items)} if items else {})}
 
 
-def _secret(volume: str, name: str, items: list[tuple[str, str]]) -> Object:
+def secret_volume(volume: str, name: str, items: list[tuple[str, str]]) -> Object:
+    """A volume of some keys of a Secret, by key and file, for the pod's group alone."""
     return {"name": volume, "secret": {"secretName": name, "items": _items(items), "defaultMode": places.SECRET_MODE}}
 
 

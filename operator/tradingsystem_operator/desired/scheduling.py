@@ -5,12 +5,13 @@ The labels are those of NVIDIA's GPU feature discovery. A slice of a GPU (MIG) i
 
 from __future__ import annotations
 
-from tradingsystem.spec import Workload
+from tradingsystem.spec import Plan, Workload
 from tradingsystem.spec.components import Toleration
 from tradingsystem.spec.inference import Gpu
-from tradingsystem_operator.objects import Object
+from tradingsystem_operator.objects import Object, Owner, labels_of
 
 GPU_TAINT = "nvidia.com/gpu"
+_OWN_TOLERATION = {"key": GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"}
 
 
 def resources(workload: Workload, gpu: Gpu | None) -> Object:
@@ -32,12 +33,21 @@ def placement(workload: Workload, gpu: Gpu | None) -> Object:
         found["nodeSelector"] = dict(workload.component.node_selector)
     tolerations = [_toleration(each) for each in workload.component.tolerations]
     if gpu is not None:
-        own = {"key": GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"}
-        tolerations += [own] if own not in tolerations else []
+        tolerations += [dict(_OWN_TOLERATION)] if _OWN_TOLERATION not in tolerations else []
         terms = {"nodeSelectorTerms": _terms(gpu)}
         found["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     if tolerations:
         found["tolerations"] = tolerations
+    return found
+
+
+def beside(owner: Owner, workload: Workload, made: Plan) -> Object:
+    """As ``placement``, on the node of the workload it is pinned to where that can be: a wish, since that one may have no node and this one must run."""
+    found = placement(workload, None)
+    term = {"labelSelector": {"matchLabels": labels_of(owner.name, workload.pinned_to)}, "topologyKey": "kubernetes.io/hostname"}
+    found["affinity"] = {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}}
+    if made.workload(workload.pinned_to).gpus and _OWN_TOLERATION not in found.get("tolerations", []):
+        found["tolerations"] = [*found.get("tolerations", []), dict(_OWN_TOLERATION)]
     return found
 
 

@@ -6,7 +6,7 @@ from tradingsystem.spec import Plan, Workload
 from tradingsystem_operator.desired.workloads import has_identity
 from tradingsystem_operator.objects import SERVICE, Object, Owner, labels_of, make, name_of
 
-CALLED = frozenset({"nats", "simulator"})
+CALLED = frozenset({"nats", "simulator", "triton"})
 
 
 def services(made: Plan, owner: Owner) -> tuple[Object, ...]:

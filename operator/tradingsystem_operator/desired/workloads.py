@@ -10,15 +10,14 @@ from tradingsystem.messages.permissions import permissions
 from tradingsystem.messages.server import USERS_FILE
 from tradingsystem.spec import Plan, Workload, content_hash
 from tradingsystem.spec.components import OnDelete, Storage
-from tradingsystem.spec.inference import Gpu
 from tradingsystem.spec.quantities import bytes_of
 from tradingsystem.spec.slices import NatsSlice, RecorderSlice
 from tradingsystem_operator.credentials import credentials_name
 from tradingsystem_operator.desired import places
-from tradingsystem_operator.desired.arguments import command_line
+from tradingsystem_operator.desired.arguments import command_line, triton_of
 from tradingsystem_operator.desired.configuration import CONFIGURATION_KEY, nats_configuration
 from tradingsystem_operator.desired.pods import container, probes, service_volumes, template
-from tradingsystem_operator.desired.scheduling import placement, resources
+from tradingsystem_operator.desired.scheduling import beside, placement, resources
 from tradingsystem_operator.objects import (
     AFTER_ANNOTATION,
     BOOT_HASH_ANNOTATION,
@@ -75,18 +74,19 @@ def _nats_sources(owner: Owner) -> list[Object]:
     return [{"configMap": {"name": name_of(owner.name, "nats")}}, {"secret": secret}]
 
 
-def service(workload: Workload, made: Plan, release: Release, owner: Owner, gpu: Gpu | None = None) -> Object:
+def service(workload: Workload, made: Plan, release: Release, owner: Owner) -> Object:
     """One of our services."""
     storage = workload.slice.storage if isinstance(workload.slice, RecorderSlice) else None
     claims = [_claim(RECORDINGS_CLAIM, storage, storage.recordings.size, owner, workload)] if storage is not None else []
-    volumes, mounts = service_volumes(owner, workload, claimed=[RECORDINGS_CLAIM] if claims else [])
+    volumes, mounts = service_volumes(owner, workload, claimed=[RECORDINGS_CLAIM] if claims else [], with_triton=bool(triton_of(made)))
     asked = probes("metrics", started="/healthz", alive="/healthz", ready="/readyz")
-    one = container(workload, release, command_line(workload, made), mounts, resources(workload, gpu), asked)
+    one = container(workload, release, command_line(workload, made), mounts, resources(workload, None), asked)
     annotations = {BOOT_HASH_ANNOTATION: made.boot_hash, CONFIGURATION_HASH_ANNOTATION: workload.boot_hash}
-    pod = template(owner, workload, one, volumes, annotations, **placement(workload, gpu))
+    scheduling = beside(owner, workload, made) if workload.pinned_to else placement(workload, None)
+    pod = template(owner, workload, one, volumes, annotations, **scheduling)
     if claims or workload.name in SINGLE_WRITERS:
         return _stateful_set(owner, workload, pod, claims, storage)
-    return _deployment(owner, workload, pod)
+    return deployment(owner, workload, pod)
 
 
 def has_identity(workload: Workload) -> bool:
@@ -115,7 +115,8 @@ def _stateful_set(owner: Owner, workload: Workload, pod: Object, claims: list[Ob
     return _after(make(STATEFUL_SET, owner, name_of(owner.name, workload.name), workload.name, spec=spec), workload)
 
 
-def _deployment(owner: Owner, workload: Workload, pod: Object) -> Object:
+def deployment(owner: Owner, workload: Workload, pod: Object) -> Object:
+    """One pod of it, the old one gone before the new one starts."""
     spec: Object = {
         "replicas": 1,
         "strategy": {"type": "Recreate"},

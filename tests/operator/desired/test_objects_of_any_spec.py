@@ -20,7 +20,13 @@ from tradingsystem_operator.desired import build_all, disruption_budgets, plan_o
 from tradingsystem_operator.objects import COMPONENT_LABEL, OWNED, Owner, is_controlled_by, key_of, selector_of
 from tradingsystem_operator.release import Release
 
-RELEASE = Release(version="1.2.3", build="1.2.3+abc", components_image="example.org/components:1.2.3")
+RELEASE = Release(
+    version="1.2.3",
+    build="1.2.3+abc",
+    components_image="example.org/components:1.2.3",
+    triton_image="example.org/triton:1.2.3",
+    triton_cpu_image="example.org/triton-cpu:1.2.3",
+)
 NAMES = st.from_regex("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
 DNS_LABEL = re.compile("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 REDIS = {"type": "Redis", "address": "redis.data:6380", "secretRef": {"name": "redis"}}
@@ -42,7 +48,7 @@ def systems(draw: st.DrawFn) -> TradingSystem:
         "metadata.name": name,
         "spec.mode": draw(st.sampled_from(["Simulation", "Paper"])),
         "spec.execution.broker.secretRef.name": "alpaca",
-        "spec.components": {draw(st.sampled_from(SERVICES)): draw(COMPONENT)},
+        "spec.components": {draw(st.sampled_from((*SERVICES, "triton"))): draw(COMPONENT)},
         "spec.storage": draw(STORAGE),
         "spec.inference": draw(INFERENCE),
         "spec.telemetry.otlpEndpoint": draw(st.sampled_from(["", "http://collector:4318", "https://collector.example.org"])),
@@ -143,16 +149,20 @@ def test_every_pod_is_restricted(system: TradingSystem) -> None:
 @settings(max_examples=20)
 @given(systems())
 def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingSystem) -> None:
-    """One key of the credentials each, as a file for the pod's group alone; secrets never stand in the environment."""
+    """One key of the credentials each, as a file for the pod's group alone; secrets never stand in the environment. The key to what Triton holds is mounted
+    by Triton and by models, who loads into it."""
     users = {row.user for row in permissions(system.metadata.name)}
     wanted = {workload.name: workload for workload in plan_of(system, RELEASE).workloads}
     for thing, pod in templates(all_of(system)):
         workload = wanted[thing["metadata"]["labels"][COMPONENT_LABEL]]
-        secrets = {volume["secret"]["secretName"]: volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume}
-        assert all(secret["defaultMode"] == 0o440 for secret in secrets.values())
-        own = secrets.pop(f"{system.metadata.name}-nats", None)
-        assert [item["key"] for item in own["items"]] == [workload.service] if own else workload.name == "nats"
-        assert workload.service in users or workload.name == "nats"
+        mounted = [volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume]
+        assert all(secret["defaultMode"] == 0o440 for secret in mounted)
+        credentials = f"{system.metadata.name}-nats"
+        own = {item["key"] for secret in mounted if secret["secretName"] == credentials for item in secret["items"]}
+        secrets = {secret["secretName"]: secret for secret in mounted if secret["secretName"] != credentials}
+        with_key = "triton" in wanted and workload.name in {"triton", "models"}
+        assert own == ({workload.service} & users) | ({"triton-key"} if with_key else set())
+        assert workload.service in users or workload.name in {"nats", "triton"}
         assert {name: {item["key"] for item in secret["items"]} for name, secret in secrets.items()} == {
             need.name: {key.name for each in workload.secrets if each.name == need.name for key in each.keys} for need in workload.secrets
         }
@@ -228,7 +238,8 @@ def test_network_pairs_are_open_on_both_sides(system: TradingSystem) -> None:
         for port in rule["ports"]
     }
     assert calls == called
-    assert {callee for _, callee, _ in calls} == {"nats"} | ({"simulator"} if "simulator" in of else set())
+    assert {callee for _, callee, _ in calls} == {"nats"} | ({"simulator", "triton"} & set(of))
+    assert {caller for caller, callee, _ in calls if callee == "triton"} == ({"filter", "models"} if "triton" in of else set())
 
 
 def _components(peer: Thing) -> list[str]:

@@ -13,7 +13,13 @@ from tradingsystem_operator.desired.schedules import schedule_name
 from tradingsystem_operator.objects import Owner
 from tradingsystem_operator.release import Release
 
-RELEASE = Release(version="1.2.3", build="1.2.3+abc", components_image="example.org/components:1.2.3")
+RELEASE = Release(
+    version="1.2.3",
+    build="1.2.3+abc",
+    components_image="example.org/components:1.2.3",
+    triton_image="example.org/triton:1.2.3",
+    triton_cpu_image="example.org/triton-cpu:1.2.3",
+)
 OWNER = Owner(name="momentum", namespace="trading", uid="u-7")
 PAPER = {"spec.mode": "Paper", "spec.execution.broker.secretRef.name": "alpaca"}
 
@@ -34,7 +40,7 @@ def pod(changes: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
 
 def terms(capability: str, resource: str = "nvidia.com/gpu") -> list[list[tuple[str, str, str]]]:
     gpu = {"resourceName": resource, "memoryMiBMin": 39000, "computeCapability": capability}
-    spec = pod({"spec.inference": {"runtime": "Triton", "gpu": gpu}}, "Deployment", "filter")
+    spec = pod({"spec.inference": {"runtime": "Triton", "gpu": gpu}}, "Deployment", "triton")
     required = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     return [[(one["key"], one["operator"], one["values"][0]) for one in term["matchExpressions"]] for term in required]
 
@@ -67,27 +73,76 @@ def test_a_node_is_right_by_what_its_gpu_can_do(capability: str, node: tuple[int
 def test_a_slice_of_a_gpu_is_its_own_resource_with_its_own_memory() -> None:
     """MIG: the slice's resource is asked for, once, and compared by the slice's memory."""
     inference = {"runtime": "Triton", "gpu": {"resourceName": "nvidia.com/mig-3g.20gb"}}
-    spec = pod({"spec.inference": inference}, "Deployment", "filter")
+    spec = pod({"spec.inference": inference}, "Deployment", "triton")
     assert spec["containers"][0]["resources"]["limits"]["nvidia.com/mig-3g.20gb"] == "1"
     assert {key for term in terms("8.0", "nvidia.com/mig-3g.20gb") for key, _, _ in term} >= {"nvidia.com/mig-3g.20gb.memory"}
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
 
 
 @pytest.mark.parametrize("inference", [{}, {"runtime": "Triton", "placement": "AnyNode"}])
-def test_without_a_gpu_of_its_own_the_filter_runs_anywhere(inference: dict[str, Any]) -> None:
-    """In process, and where Triton would have a node of its own, nothing of a GPU is asked for."""
+def test_without_a_wish_the_filter_runs_anywhere(inference: dict[str, Any]) -> None:
+    """In process, and where the hop may cross the network, nothing of a GPU's node is asked for."""
     spec = pod({"spec.inference": inference}, "Deployment", "filter")
-    assert "affinity" not in spec
+    assert not spec.keys() & {"affinity", "tolerations"}
     assert set(spec["containers"][0]["resources"]["limits"]) == {"memory"}
 
 
-def test_triton_is_left_out_by_name_and_models_run_in_process() -> None:
-    """Nothing of Triton is rendered, the slice says in process, and there is a reason for the status to show."""
-    system = of({"spec.inference.runtime": "Triton"})
-    names = {workload.name for workload in plan_of(system, RELEASE).workloads}
-    assert "triton" not in names
-    assert '"runtime":"InProcess"' in thing({"spec.inference.runtime": "Triton"}, "ConfigMap", "filter")["data"]["slice.json"]
-    assert [reason for reason, _ in left_out(system)] == ["TritonNotInThisRelease"]
+def test_the_filter_goes_to_triton_s_node_where_it_can() -> None:
+    """A wish and no condition: without that node it runs elsewhere. It bears the GPU's taint, since it may be wanted there, and asks for no GPU."""
+    spec = pod({"spec.inference.runtime": "Triton"}, "Deployment", "filter")
+    (wish,) = spec["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert spec["affinity"].keys() == {"podAffinity"}
+    selector = wish["podAffinityTerm"]["labelSelector"]["matchLabels"]
+    assert selector == thing({"spec.inference.runtime": "Triton"}, "Deployment", "triton")["spec"]["selector"]["matchLabels"]
+    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert set(spec["containers"][0]["resources"]["limits"]) == {"memory"}
+    on_cpu = pod({"spec.inference": {"runtime": "Triton", "gpu": {"count": 0}}}, "Deployment", "filter")
+    assert "affinity" in on_cpu
+    assert "tolerations" not in on_cpu
+
+
+@pytest.mark.parametrize(
+    ("count", "image", "backend"), [(1, "example.org/triton:1.2.3", "onnxruntime"), (0, "example.org/triton-cpu:1.2.3", "python")]
+)
+def test_triton_on_a_gpu_or_without_one(count: int, image: str, backend: str) -> None:
+    """The image and the backend that fit, one GPU or none, and models is told which graphs run there."""
+    asked = {"spec.inference": {"runtime": "Triton", "gpu": {"count": count}}}
+    spec = pod(asked, "Deployment", "triton")
+    (one,) = spec["containers"]
+    assert one["image"] == image
+    assert one["resources"]["limits"].get("nvidia.com/gpu") == ("1" if count else None)
+    assert f"--model-config-name={backend}" in one["args"]
+    assert "--model-control-mode=explicit" in one["args"]
+    (loads,) = pod(asked, "Deployment", "models")["containers"]
+    told = dict(zip(loads["args"], loads["args"][1:], strict=False))
+    assert (told["--triton"], told["--triton-backend"]) == ("momentum-triton:9001", backend)
+    assert "after" not in str(thing(asked, "Deployment", "triton")["metadata"].get("annotations", {}))
+    assert "triton" not in thing(asked, "Deployment", "filter")["metadata"]["annotations"]["tradingsystem.dev/after"]
+
+
+def test_the_key_of_triton_stands_in_a_file_and_nowhere_else() -> None:
+    """A shell reads it when the container starts: neither the object nor the environment has it, and both protocols ask for it."""
+    (one,) = pod({"spec.inference.runtime": "Triton"}, "Deployment", "triton")["containers"]
+    assert one["command"] == ["/bin/sh"]
+    assert one["args"][1].count('="$(cat /etc/tradingsystem/triton/key)"') == 2
+    assert {each["name"] for each in one["env"]} == {"HOME"}
+    assert "/etc/tradingsystem/triton" in {mount["mountPath"] for mount in one["volumeMounts"] if mount.get("readOnly")}
+
+
+@pytest.mark.parametrize(("count", "flag"), [(1, "--triton-image"), (0, "--triton-cpu-image")])
+def test_without_an_image_triton_is_left_out_by_name_and_models_run_in_process(count: int, flag: str) -> None:
+    """Nothing of Triton is rendered, the slice says in process, and the status can name the operator's flag that is missing."""
+    system = of({"spec.inference": {"runtime": "Triton", "gpu": {"count": count}}})
+    bare = Release(version="1.2.3", build="1.2.3+abc", components_image="example.org/components:1.2.3")
+    assert "triton" not in {workload.name for workload in plan_of(system, bare).workloads}
+    (slice_map,) = [
+        each for each in build_all(system, bare, OWNER) if (each["kind"], each["metadata"]["name"]) == ("ConfigMap", "momentum-filter")
+    ]
+    assert '"runtime":"InProcess"' in slice_map["data"]["slice.json"]
+    ((reason, message),) = left_out(system, bare)
+    assert reason == "NoTritonImage"
+    assert f"({flag})" in message
+    assert left_out(system, RELEASE) == ()
 
 
 def test_learning_runs_on_its_schedule_in_paper_and_live() -> None:
@@ -97,8 +152,8 @@ def test_learning_runs_on_its_schedule_in_paper_and_live() -> None:
         assert (spec["suspend"], spec["timeZone"], spec["concurrencyPolicy"]) == (False, "America/New_York", "Forbid")
         (one,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
         assert [*one["command"], *one["args"][:2]] == ["tradingsystem", "learn", "incremental"]
-    assert [reason for reason, _ in left_out(of(PAPER))] == ["CandidatesStayOnTheirVolume"]
-    assert left_out(of({})) == ()
+    assert [reason for reason, _ in left_out(of(PAPER), RELEASE)] == ["CandidatesStayOnTheirVolume"]
+    assert left_out(of({}), RELEASE) == ()
 
 
 def test_learning_reads_recordings_and_alone_has_the_key_that_signs() -> None:

@@ -17,7 +17,13 @@ from tradingsystem_operator.objects import OWNED, Object, Owner
 from tradingsystem_operator.release import Release
 
 FOLDER = Path(__file__).parent
-RELEASE = Release(version="1.2.3", build="1.2.3+abc", components_image="example.org/tradingsystem/components:1.2.3")
+RELEASE = Release(
+    version="1.2.3",
+    build="1.2.3+abc",
+    components_image="example.org/tradingsystem/components:1.2.3",
+    triton_image="example.org/tradingsystem/triton:1.2.3",
+    triton_cpu_image="example.org/tradingsystem/triton-cpu:1.2.3",
+)
 UID = "00000000-0000-0000-0000-000000000007"
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -55,17 +61,22 @@ def rendered(name: str) -> tuple[Object, ...]:
 
 
 def texts() -> dict[str, str]:
-    """File name and content of each snapshot. Of the GPU system only the filter differs from the simulation."""
+    """File name and content of each snapshot. Of the GPU system only Triton and those who speak with it differ from the simulation."""
     found = {}
     for name in SPECS:
         things = rendered(name)
         for kind in OWNED:
             chosen = [thing for thing in things if thing["kind"] == kind.kind]
             if name == "gpu":
-                chosen = [thing for thing in chosen if thing["metadata"]["name"] == "momentum-filter" and kind.kind == "Deployment"]
+                chosen = [thing for thing in chosen if _of_triton(thing)]
             if chosen:
                 found[f"{name}-{kind.kind}.yaml"] = _text(chosen)
     return found
+
+
+def _of_triton(thing: Object) -> bool:
+    named = {f"momentum-{name}" for name in ("triton", "filter", "models")}
+    return thing["metadata"]["name"] in (named if thing["kind"] in {"Deployment", "NetworkPolicy"} else {"momentum-triton"})
 
 
 class _Plain(yaml.SafeDumper):
