@@ -11,6 +11,7 @@ examples are derived from the tests themselves, so that a run says the same thin
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import secrets
 import shutil
@@ -40,6 +41,7 @@ class Need:
     mounts: bool = False  # the program must be allowed to mount file systems
     built: tuple[build.Program, ...] = ()  # built here, by tests/cluster, and lying in its cache
     packages: Mapping[str, str] = dataclasses.field(default_factory=dict)  # programs of Debian packages that root runs
+    library: str = ""  # a Python package that is an extra
 
     def path(self) -> str | None:
         """Where the first program found lies: beside this interpreter, else on PATH."""
@@ -58,6 +60,7 @@ NEEDS = {
     "kwok": Need(("kwok",), "python -m tests.cluster.run build", built=(*build.CONTROL_PLANE_PROGRAMS, build.KWOK)),
     "charts": Need(("helm", "kubeconform"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
     "workflows": Need(("actionlint",), build.TOOLS_COMMAND, built=build.WORKFLOW_PROGRAMS),
+    "torch": Need((), "install the extra `learn`: requirements/learn.txt", demanded_in_ci=False, library="torch"),
     "tmpfs": Need(("mount",), "run as root, outside a sandbox", demanded_in_ci=False, mounts=True),
 }
 MAY_MOUNT_BIT = 21  # CAP_SYS_ADMIN
@@ -102,6 +105,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def absence(marker: str) -> str | None:
     """Why tests with this marker cannot run here, or None when they can."""
     need = NEEDS[marker]
+    if need.library:
+        return None if importlib.util.find_spec(need.library) is not None else f"{need.library} is not installed; {need.remedy}"
     if need.packages and (os.geteuid() != 0 or packages.lacking(need.packages)):
         return f"needs root and the packages {', '.join(packages.lacking(need.packages)) or '(all here)'}; {need.remedy}"
     if need.built:
@@ -162,6 +167,7 @@ def logging_left_as_it_was() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "torch: needs PyTorch, the extra `learn`, which no other test asks for")
     config.addinivalue_line("markers", "tmpfs: fills a file system of its own")
     config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server, built by `make cluster`")
     config.addinivalue_line("markers", "pods: needs a real cluster with a node, which root builds with `make cluster`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_an_empty_folder_is_an_empty_window(tmp_path: Path) -> None:
         assert (status, "EmptyWindow" in told) == (0, True)
     assert (tmp_path / "reports" / "learn-incremental.html").is_file()
     assert [path.name for path in (tmp_path / "store").iterdir() if path.name.isdecimal()] == ["1"]
+
+
+def test_torch_that_is_not_there_is_said_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that fitted with something else than it was told would not be the one that was asked for."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidInput, match="PyTorch cannot be loaded"):
+        run("retrain", "--torch", "--runs", str(tmp_path), "--store", str(tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
 
 
 def test_without_a_key_another_try_is_worth_it(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.features import FEATURE_COUNT
 from tradingsystem.ensemble.calibration import sigmoid
 from tradingsystem.ensemble.weights import log_loss
-from tradingsystem.learning.fit import Fitted, NotEnoughData, Rows50, fit, member_logits, shape_of
+from tradingsystem.learning import torch_newton
+from tradingsystem.learning.fit import NUMPY, Fitted, NotEnoughData, Rows50, by_numpy, fit, member_logits, penalties, shape_of
 
 
 def some_rows(count: int, seed: int, edge: float) -> Rows50:
@@ -19,9 +23,10 @@ def some_rows(count: int, seed: int, edge: float) -> Rows50:
     return Rows50(features=features, labels=labels)
 
 
-def fitted(edge: float) -> Fitted:
+def fitted(edge: float, *, by_torch: bool = False) -> Fitted:
     """A model of rows with that edge."""
-    return fit(some_rows(6_000, 1, edge), some_rows(3_000, 2, edge), list(range(25)), list(range(25, 50)), [30])
+    arithmetic = torch_newton.arithmetic() if by_torch else NUMPY
+    return fit(some_rows(6_000, 1, edge), some_rows(3_000, 2, edge), list(range(25)), list(range(25, 50)), [30], arithmetic)
 
 
 def blend(model: Fitted, rows: Rows50) -> np.ndarray:  # type: ignore[type-arg]
@@ -38,6 +43,48 @@ def test_an_edge_that_is_there_is_found() -> None:
     assert log_loss(p, rows.labels) < log_loss(np.full(len(p), rows.labels.mean()), rows.labels) - 0.05
     top = p > 0.7
     assert rows.labels[top].mean() == pytest.approx(p[top].mean(), abs=0.04)
+
+
+def test_the_linear_members_are_where_nothing_pulls_any_more() -> None:
+    """The gradient of the penalised likelihood is zero there, whoever found the place."""
+    rows = some_rows(2_000, 4, 0.6)
+    design = np.column_stack([rows.features[:, :6].astype(np.float64), np.ones(2_000)])
+    parameters = by_numpy(design, rows.labels)
+    pull = design.T @ (rows.labels - sigmoid(design @ parameters)) - penalties(7) * parameters
+    assert np.abs(pull).max() < 1e-6
+    assert penalties(7).tolist() == [100.0] * 6 + [0.0]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("edge", [0.0, 0.8, 4.0])
+def test_torch_and_numpy_fit_the_same_model(edge: float) -> None:
+    """On the processor or a GPU: the same bounds, tree and members, so the same decisions; a candidate does not depend on where it was fitted."""
+    ours, theirs = fitted(edge), fitted(edge, by_torch=True)
+    for name in ("low", "high", "mean", "scale"):
+        np.testing.assert_array_equal(getattr(ours.weights, name), getattr(theirs.weights, name))
+    assert ours.weights.stump == theirs.weights.stump
+    np.testing.assert_allclose(theirs.weights.linear, ours.weights.linear, rtol=0, atol=torch_newton.TOLERANCE)
+    np.testing.assert_allclose(theirs.weights.bias, ours.weights.bias, rtol=0, atol=torch_newton.TOLERANCE)
+    rows = some_rows(5_000, 3, edge)
+    np.testing.assert_allclose(blend(theirs, rows), blend(ours, rows), rtol=0, atol=1e-6)
+
+
+@pytest.mark.torch
+def test_torch_finds_the_same_parameters_to_nine_digits() -> None:
+    """Before they are rounded to what is stored: badly scaled columns and one that says nothing do not part the two."""
+    random = np.random.default_rng(11)
+    design = random.normal(size=(3_000, 8)) * np.array([1.0, 1e-3, 8.0, 0.0, 1.0, 2.0, 0.5, 0.0])
+    design[:, 7] = 1.0
+    labels = (random.random(3_000) < sigmoid(design[:, 0] - 0.4 * design[:, 2])).astype(np.float64)
+    found = torch_newton.arithmetic().logistic(design, labels)
+    np.testing.assert_allclose(found, by_numpy(design, labels), rtol=0, atol=1e-9)
+
+
+def test_without_torch_one_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but a fit that asks for it needs it."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidInput, match=r"tradingsystem\[learn\]"):
+        torch_newton.arithmetic()
 
 
 def test_no_edge_gives_no_opinion() -> None:

@@ -38,6 +38,12 @@ Key = Annotated[
 Hour = Annotated[str, typer.Option("--scheduled-at", help="The hour it was meant for, as 2026-03-02T23:30. One hour, one candidate.")]
 Report = Annotated[Path, typer.Option("--report", help="Folder for the report.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for what was read of recordings; STORE/.rows unless given.")]
+Torch = Annotated[
+    bool,
+    typer.Option(
+        "--torch", help="Fit the linear members by PyTorch (the extra `learn`): on the GPU when there is one, else on the processor."
+    ),
+]
 SliceFile = Annotated[Path | None, typer.Option("--slice-file", hidden=True, help="In a pod, instead of --system.")]
 FilterSliceFile = Annotated[Path | None, typer.Option("--filter-slice-file", hidden=True, help="In a pod, the filter's settings.")]
 SecretsFolder = Annotated[Path | None, typer.Option("--secrets-folder", hidden=True, help="In a pod, where secrets are mounted.")]
@@ -62,6 +68,7 @@ def incremental(
     scheduled_at: Hour = "",
     report: Report = Path("reports"),
     cache: Cache = None,
+    torch: Torch = False,
     slice_file: SliceFile = None,
     filter_slice_file: FilterSliceFile = None,
     secrets_folder: SecretsFolder = None,
@@ -74,7 +81,7 @@ def incremental(
     Example: tradingsystem learn incremental --system system.yaml --runs runs --store models
     """
     settings = _settings(system, slice_file, filter_slice_file)
-    _learn("incremental", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache)
+    _learn("incremental", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, torch=torch)
 
 
 def retrain(
@@ -86,6 +93,7 @@ def retrain(
     scheduled_at: Hour = "",
     report: Report = Path("reports"),
     cache: Cache = None,
+    torch: Torch = False,
     slice_file: SliceFile = None,
     filter_slice_file: FilterSliceFile = None,
     secrets_folder: SecretsFolder = None,
@@ -95,7 +103,7 @@ def retrain(
     Example: tradingsystem learn retrain --system system.yaml --runs runs --store models --key signing.hex
     """
     settings = _settings(system, slice_file, filter_slice_file)
-    _learn("retrain", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache)
+    _learn("retrain", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, torch=torch)
 
 
 def backtest(
@@ -229,10 +237,15 @@ def _learn(
     hour: str,
     report: Path,
     cache: Path | None,
+    *,
+    torch: bool,
 ) -> None:
+    from tradingsystem.learning.fit import NUMPY
+    from tradingsystem.learning.torch_newton import arithmetic
     from tradingsystem.world.learning_job import FINAL, Job, learn  # compiled kernels: no other command should wait for them
     from tradingsystem.world.learning_store import champion_of, earlier, gather, prepare
 
+    fitting = arithmetic() if torch else NUMPY
     identity = f"{settings.system or 'local'}/{name}/{hour}"
     console = Console(highlight=False, soft_wrap=True)
     if (version := earlier(store, identity)) is not None:
@@ -252,6 +265,7 @@ def _learn(
         rules=settings.rules,
         created=datetime.now(UTC).date(),
         better_probability_min_percent=settings.better_probability_min_percent,
+        arithmetic=fitting,
     )
     with console.status(f"learn {name}") as shown:
         learned = learn(job, data, lambda doing: shown.update(f"learn {name}: {doing}"))

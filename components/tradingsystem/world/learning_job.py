@@ -36,7 +36,7 @@ from tradingsystem.interfaces import Scores
 from tradingsystem.learning import leakage, quantised
 from tradingsystem.learning.backtest import BLOCK_SECONDS, Result, Rules, blocks, entries, result
 from tradingsystem.learning.deflated import deflated_sharpe, sharpe
-from tradingsystem.learning.fit import Fitted, NotEnoughData, fit
+from tradingsystem.learning.fit import NUMPY, Arithmetic, Fitted, NotEnoughData, fit
 from tradingsystem.learning.ledger import FILE_NAME, Ledger, Trial, ratios_of, tried_on
 from tradingsystem.learning.measures import area_under_curve, top_decile
 from tradingsystem.learning.reservoir import reservoir
@@ -89,6 +89,7 @@ class Job:
     created: datetime.date = datetime.date(1970, 1, 1)
     better_probability_min_percent: int = 80
     seed: int = 0
+    arithmetic: Arithmetic = NUMPY
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +134,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     sessions: tuple[Counted, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    fitted_with: str = NUMPY.name
     parts: tuple[int, ...] = ()  # rows that fit, calibrate, judge
     kept_rows: int = 0
     regimes: dict[str, int] = {}
@@ -150,6 +152,8 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     def findings(self) -> tuple[str, ...]:
         """What must be said of it in words, whether it pleases or not."""
         said = list(self.why)
+        if self.fitted_with != NUMPY.name:
+            said.append(f"the linear members were fitted by {self.fitted_with}")
         if 0 < min(self.episodes) < leakage.EPISODES_MIN:
             said.append(
                 f"rows overlap: the target was reached in {self.episodes[0]} half hours of a symbol and missed in {self.episodes[1]};"
@@ -193,9 +197,12 @@ class _Stop(Exception):
 
 def learn(job: Job, data: Days, step: Callable[[str], None] = lambda _: None) -> Learned:
     """Run the job over the given days. Every end is an outcome; only what nobody foresaw is raised. ``step`` hears what is being done."""
-    learned = Learned(job=job.name, identity=job.identity, outcome=Outcome.PUBLISHED, champion=job.champion.manifest.version)
-    learned = msgspec.structs.replace(
-        learned,
+    learned = Learned(
+        job=job.name,
+        identity=job.identity,
+        outcome=Outcome.PUBLISHED,
+        champion=job.champion.manifest.version,
+        fitted_with=job.arithmetic.name,
         sessions=tuple(Counted(name=day.name, kind=day.kind, rows=len(day.rows), reached=int(day.rows.labels.sum())) for day in data.days),
         left_out=tuple((one.run, one.why) for one in data.left_out),
         kind=kind_of_all(data.days),
@@ -248,7 +255,7 @@ class _Work:
         self._refuse_rows(join([training, later, judged]))
         self.judged_sessions = tuple(day.name for day in self.data.days if len(judged) and day.session.close_ns > judged.at_ns[0])
         self.step("fit")
-        fitted = fit(training.fitting(), later.fitting(), *member_features())
+        fitted = fit(training.fitting(), later.fitting(), *member_features(), self.job.arithmetic)
         int8, exact = build(fitted.weights, int8=True), build(fitted.weights, int8=False)
         self.step("judge")
         scores = score_graph(int8, judged.features)
@@ -389,7 +396,7 @@ class _Work:
             before, after = rows.take(fold.training), rows.take(fold.test)
             fitting, later = (before.take(part) for part in in_parts(before.at_ns, self.gap, (0.75, 0.25)))
             try:
-                fitted = fit(fitting.fitting(), later.fitting(), *member_features())
+                fitted = fit(fitting.fitting(), later.fitting(), *member_features(), self.job.arithmetic)
             except NotEnoughData:
                 continue
             graph = build(fitted.weights, int8=False)
