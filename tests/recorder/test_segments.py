@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tradingsystem.recorder.segments import DamagedSegment, Record, SegmentWriter, last_position, read_records, segment_paths
+from tradingsystem.recorder.segments import (
+    DamagedSegment,
+    Record,
+    SegmentWriter,
+    last_position,
+    read_records,
+    segment_paths,
+)
 
 
 def some_records(count: int, start: int = 1) -> list[Record]:
@@ -49,6 +59,34 @@ def test_a_torn_tail_costs_only_the_torn_batch(tmp_path: Path, cut: int) -> None
     path.write_bytes(left)
     whole = sum(10 for end in ends if end <= cut)
     assert list(read_records(directory, "journal")) == records[:whole]
+
+
+NUMBER = st.integers(-(2**63), 2**63 - 1)
+ANY_RECORD = st.builds(Record, epoch=NUMBER, seq=NUMBER, at_ns=NUMBER, subject=st.text(max_size=5), payload=st.binary(max_size=9))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(batches=st.lists(st.lists(ANY_RECORD, max_size=4), min_size=1, max_size=3))
+def test_any_record_comes_back(tmp_path: Path, batches: list[list[Record]]) -> None:
+    """Empty texts, text beyond ASCII and the largest numbers: what is written by its buffers is valid and the same."""
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        writer = SegmentWriter(Path(folder), "tape")
+        for records in batches:
+            writer.write(records)
+        writer.close()
+        assert list(read_records(Path(folder), "tape")) == [record for records in batches for record in records]
+
+
+def test_writing_and_reading_load_no_pandas(tmp_path: Path) -> None:
+    """It is installed with Arrow's friends, and costs whoever loads it a second and 55 MB."""
+    program = (
+        "import sys, pathlib; from tradingsystem.recorder.segments import Record, SegmentWriter, last_position;"
+        "folder = pathlib.Path(sys.argv[1]); writer = SegmentWriter(folder, 'tape'); writer.write([Record(1, 2, 3, 'a', b'b')]); writer.close();"
+        "assert last_position(folder, 'tape') == SegmentWriter(folder, 'tape').after == (1, 2); print('pandas' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True).stdout.strip() == "False"
+    )
 
 
 def test_a_new_writer_goes_on_in_a_new_segment(tmp_path: Path) -> None:

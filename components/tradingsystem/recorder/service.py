@@ -22,7 +22,7 @@ from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal, Subsc
 from tradingsystem.messages.batch import read_position
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.recorder.segments import Record, SegmentWriter, last_position
+from tradingsystem.recorder.segments import Record, SegmentWriter
 from tradingsystem.recorder.sequence import TapeSequence
 from tradingsystem.telemetry import metrics
 
@@ -49,9 +49,8 @@ class RecorderService:
         self._journal = journal
         self._tape = tape
         self._records: dict[str, list[Record]] = {kind: [] for kind in KINDS}
-        self._sequence = TapeSequence(*last_position(directory, "tape"))
-        self._frame_seq = last_position(directory, "frame")[1]
-        self._sealed_ns = self._seal_seq = self._newest_seq = 0
+        self._sequence = TapeSequence(0, 0)
+        self._frame_seq = self._sealed_ns = self._seal_seq = self._newest_seq = 0
         self._came = asyncio.Event()
         self._recorded = dict.fromkeys(KINDS, 0)
         self.progress_ns = 0
@@ -63,14 +62,15 @@ class RecorderService:
     async def run(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Record until told to stop; the last flush is durable."""
         writers = {kind: SegmentWriter(self._directory, kind) for kind in KINDS}
-        _, journal_seq = last_position(self._directory, "journal")
+        self._sequence = TapeSequence(*writers["tape"].after)
+        self._frame_seq = writers["frame"].after[1]
         heard = [
             await self._bus.subscribe(self._subjects.tape, self._on_batch),
             await self._bus.subscribe(self._subjects.frames, self._on_frames),
             await self._bus.subscribe(self._subjects.state("*"), self._on_state),
             await self._bus.subscribe(self._subjects.beat("*"), self._on_state),
         ]
-        followed = await self._journal.follow(self._subjects.journal, journal_seq + 1, self._on_entry)
+        followed = await self._journal.follow(self._subjects.journal, writers["journal"].after[1] + 1, self._on_entry)
         sealer, sealing = await self._begin_sealing()
         await self._fetch_missed()
         ready()
