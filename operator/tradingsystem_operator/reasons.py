@@ -125,12 +125,6 @@ REASONS: tuple[Reason, ...] = (
         "Give the operator the image that the message names (chart: release.tritonImage, release.tritonCpuImage), or set InProcess.",
     ),
     Reason(
-        "CandidatesStayOnTheirVolume",
-        ConditionType.WARNING,
-        "Learning jobs run, and what they publish stays on the recorder's volume: this release does not bring it to the pods that serve.",
-        "Read the reports beside the candidates, under models/reports; or empty both schedules of spec.learning to be rid of the warning.",
-    ),
-    Reason(
         "StorageSizeChanged",
         ConditionType.WARNING,
         "spec.storage asks for another size than a volume has.",

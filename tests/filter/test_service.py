@@ -8,9 +8,10 @@ from pathlib import Path
 from tests.filter.days import Formula, TapeMaker, serving, spec_of
 from tests.filter.house import SUBJECTS, opened_house
 from tradingsystem.domain.control import ModelsAssigned
+from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.signals import Cut, CutOutcome, Signal
 from tradingsystem.domain.trading import Mark
-from tradingsystem.filter.deciding import Decider
+from tradingsystem.filter.deciding import Decider, Serving
 from tradingsystem.filter.step import create, step
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.batch import Batch, encode_batch
@@ -149,6 +150,30 @@ def test_the_tape_names_the_model() -> None:
         await house.run(house.service(), [*batches, *tape.day(5, LIFTED)], burst=1)
         assert house.loaded == [2]
         assert sorted({cut.model for cut in await house.cuts()}) == [1, 2]
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_is_on_its_way_is_waited_for() -> None:
+    """Who promotes may have it before us: it is no refusal, who serves goes on, and it decides from the cut at which it is there."""
+
+    async def scenario() -> None:
+        house = await opened_house()
+        tape = TapeMaker(COUNT)
+        asked: list[int] = []
+
+        def load(version: int) -> Serving:
+            asked.append(version)
+            if len(asked) < 4:
+                raise TryAgain("on its way")
+            return serving(version)
+
+        service = house.service()
+        service._roster._load = load
+        await house.run(service, [*tape.day(5, LIFTED), tape.batch(notes=(ModelsAssigned(2),)), *tape.day(10, LIFTED)], burst=1)
+        models = [cut.model for cut in await house.cuts()]
+        assert (asked, models == sorted(models), models[-1]) == ([2] * 4, True, 2)
+        assert service._roster.refused == {}
 
     asyncio.run(scenario())
 

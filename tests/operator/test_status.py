@@ -15,7 +15,7 @@ from tradingsystem.domain.control import Beat, ModelsState
 from tradingsystem.domain.trading import Latch, LatchKind, TradingState, TradingStatus
 from tradingsystem.spec.status import Condition, ConditionStatus, ConditionType, ModelsReport, TradingReport, TradingSystemStatus
 from tradingsystem_operator import conditions
-from tradingsystem_operator.desired import CANDIDATES_STAY_ON_THEIR_VOLUME, NO_TRITON_IMAGE
+from tradingsystem_operator.desired import NO_TRITON_IMAGE
 from tradingsystem_operator.events import TOLD
 from tradingsystem_operator.facts import ControlFact, Facts, Problem, WorkloadFact
 from tradingsystem_operator.generate_conditions import PATH, text
@@ -249,7 +249,7 @@ def test_the_page_has_every_reason_and_each_says_what_it_means() -> None:
     page = PATH.read_text(encoding="utf-8")
     assert page == text()
     assert len({reason.name for reason in REASONS}) == len(REASONS)
-    assert {NO_TRITON_IMAGE, CANDIDATES_STAY_ON_THEIR_VOLUME} <= {reason.name for reason in REASONS}
+    assert NO_TRITON_IMAGE in {reason.name for reason in REASONS}
     assert [reason.name for reason in REASONS if f"`{reason.name}`" not in page or not reason.means] == []
     degraded = [reason for reason in REASONS if reason.condition is ConditionType.DEGRADED and reason.name != "AsExpected"]
     assert [reason.name for reason in degraded if not reason.remedy] == []

@@ -98,13 +98,9 @@ class NatsModelStore:
         """See ``interfaces.ModelStore``."""
         return tuple(sorted(version for version, info in (await self._all()).items() if not info.deleted))
 
-    async def highest(self) -> int:
-        """The highest number that was ever given, removed ones among them; 0: none. Raises ``TryAgain``."""
-        return max(await self._all(), default=0)
-
-    async def removed(self) -> tuple[int, ...]:
-        """The numbers that were there and are not any more, lowest first. Raises ``TryAgain``."""
-        return tuple(sorted(version for version, info in (await self._all()).items() if info.deleted))
+    async def numbers(self) -> dict[int, bool]:
+        """Every number that was ever given, and whether it is there still. Raises ``TryAgain``."""
+        return {version: not info.deleted for version, info in (await self._all()).items()}
 
     async def get(self, version: int) -> Mapping[str, bytes]:
         """See ``interfaces.ModelStore``."""

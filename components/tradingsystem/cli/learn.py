@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tradingsystem.domain.errors import InvalidInput, NotAuthorized
+from tradingsystem.domain.errors import InvalidInput, NotAuthorized, OutcomeUnknown, RequestRefused, TryAgain
+from tradingsystem.messages.server import VOLUME_BYTES
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from tradingsystem.spec.slices import FilterSlice
     from tradingsystem.world.learning_days import Days
     from tradingsystem.world.learning_job import Learned
+    from tradingsystem.world.learning_transport import ObjectStore
 
+_Found = TypeVar("_Found")
 JOB_KEY_VARIABLE = "TRADINGSYSTEM_JOB_KEY"
 RETRY = 1
 WINDOW_SESSIONS = 5  # where no resource says it: the spec's default
@@ -46,6 +50,14 @@ Torch = Annotated[
 ]
 SliceFile = Annotated[Path | None, typer.Option("--slice-file", hidden=True, help="In a pod, instead of --system.")]
 FilterSliceFile = Annotated[Path | None, typer.Option("--filter-slice-file", hidden=True, help="In a pod, the filter's settings.")]
+NatsUrl = Annotated[
+    str,
+    typer.Option(
+        "--nats-url", help="Message server of a running system, nats://HOST:PORT: versions come from and go to its object store too."
+    ),
+]
+PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="File of the password of its user learning.")]
+VolumeBytes = Annotated[int, typer.Option("--journal-volume-bytes", hidden=True, help="In a pod, what the message server's volume holds.")]
 SecretsFolder = Annotated[Path | None, typer.Option("--secrets-folder", hidden=True, help="In a pod, where secrets are mounted.")]
 
 
@@ -72,6 +84,9 @@ def incremental(
     slice_file: SliceFile = None,
     filter_slice_file: FilterSliceFile = None,
     secrets_folder: SecretsFolder = None,
+    nats_url: NatsUrl = "",
+    password_file: PasswordFile = None,
+    journal_volume_bytes: VolumeBytes = VOLUME_BYTES,
 ) -> None:
     """Learn from the newest sessions (learning.incremental.windowSessions) and from a sample, even over regimes, of the older ones.
 
@@ -81,7 +96,8 @@ def incremental(
     Example: tradingsystem learn incremental --system system.yaml --runs runs --store models
     """
     settings = _settings(system, slice_file, filter_slice_file)
-    _learn("incremental", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, torch=torch)
+    far = _object_store(nats_url, settings.system, password_file, journal_volume_bytes)
+    _learn("incremental", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, far, torch=torch)
 
 
 def retrain(
@@ -97,13 +113,17 @@ def retrain(
     slice_file: SliceFile = None,
     filter_slice_file: FilterSliceFile = None,
     secrets_folder: SecretsFolder = None,
+    nats_url: NatsUrl = "",
+    password_file: PasswordFile = None,
+    journal_volume_bytes: VolumeBytes = VOLUME_BYTES,
 ) -> None:
     """Learn from every session there is, from scratch. Otherwise as `learn incremental`.
 
     Example: tradingsystem learn retrain --system system.yaml --runs runs --store models --key signing.hex
     """
     settings = _settings(system, slice_file, filter_slice_file)
-    _learn("retrain", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, torch=torch)
+    far = _object_store(nats_url, settings.system, password_file, journal_volume_bytes)
+    _learn("retrain", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, far, torch=torch)
 
 
 def backtest(
@@ -178,10 +198,12 @@ class _Settings:
     rules: Rules
     filter: FilterSlice | None
     better_probability_min_percent: int = 80
+    simulated: bool = False  # whether the release's key signs where none is given
 
 
 def _settings(system: Path | None, slice_file: Path | None, filter_slice_file: Path | None) -> _Settings:
     from tradingsystem.learning.backtest import Rules
+    from tradingsystem.spec import Mode
     from tradingsystem.spec.load import load_file
     from tradingsystem.spec.slices import FilterSlice, LearningSlice, slice_of
 
@@ -194,6 +216,7 @@ def _settings(system: Path | None, slice_file: Path | None, filter_slice_file: P
             _rules(piece.ensemble),
             own,
             piece.learning.promotion.better_probability_min_percent,
+            piece.mode is Mode.SIMULATION,
         )
     if system is None:
         return _Settings("", WINDOW_SESSIONS, Rules(), None)
@@ -207,6 +230,7 @@ def _settings(system: Path | None, slice_file: Path | None, filter_slice_file: P
         _rules(spec.ensemble),
         mine,
         spec.learning.promotion.better_probability_min_percent,
+        spec.mode is Mode.SIMULATION,
     )
 
 
@@ -237,24 +261,33 @@ def _learn(
     hour: str,
     report: Path,
     cache: Path | None,
+    far: ObjectStore | None,
     *,
     torch: bool,
 ) -> None:
     from tradingsystem.learning.fit import NUMPY
     from tradingsystem.learning.torch_newton import arithmetic
-    from tradingsystem.world.learning_job import FINAL, Job, learn  # compiled kernels: no other command should wait for them
+    from tradingsystem.world.learning_job import FINAL, Job, kind_of_all, learn  # compiled kernels: no other command should wait for them
     from tradingsystem.world.learning_store import champion_of, earlier, gather, prepare
+    from tradingsystem.world.recipe import recipe_key
 
     fitting = arithmetic() if torch else NUMPY
     identity = f"{settings.system or 'local'}/{name}/{hour}"
     console = Console(highlight=False, soft_wrap=True)
+    prepare(store, None)
+    highest = _travelled(far.bring, store, console) if far is not None else 0
     if (version := earlier(store, identity)) is not None:
-        console.print(f"AlreadyPublished: version {version} is this job's candidate of {hour}; nothing was done", markup=False)
+        console.print(f"AlreadyPublished: version {version} is this job's candidate of {hour}; nothing was learned", markup=False)
+        _send(far, store, console)
         return
-    signing = _signing_key(key, settings.system, secrets_folder, console)
-    prepare(store, signing)
     found, data = _read(runs, cache or store / ".rows", settings.filter, console)
     gather(found, store)
+    signing: Ed25519PrivateKey | None
+    if key is None and settings.simulated and kind_of_all(data.days) in {"simulated", ""}:
+        signing = recipe_key()  # known to everybody, and trusted for what is trained on simulated data alone: no secret is needed
+    else:
+        signing = _signing_key(key, settings.system, secrets_folder, console)
+    prepare(store, signing)
     job = Job(
         name=name,
         identity=identity,
@@ -266,12 +299,43 @@ def _learn(
         created=datetime.now(UTC).date(),
         better_probability_min_percent=settings.better_probability_min_percent,
         arithmetic=fitting,
+        above=highest,
     )
     with console.status(f"learn {name}") as shown:
         learned = learn(job, data, lambda doing: shown.update(f"learn {name}: {doing}"))
     _tell(learned, report, console)
+    _send(far, store, console)
     if learned.outcome not in FINAL:
         raise typer.Exit(RETRY)
+
+
+def _object_store(url: str, system: str, password_file: Path | None, volume_bytes: int) -> ObjectStore | None:
+    """The object store of the system at that message server; None without one. Raises ``InvalidInput``."""
+    from tradingsystem.process.private_files import read_password
+    from tradingsystem.world.learning_transport import ObjectStore
+
+    if not url:
+        return None
+    if not system:
+        raise InvalidInput("--nats-url: say with --system whose object store it is")
+    return ObjectStore(url, system, read_password(password_file) if password_file is not None else "", volume_bytes)
+
+
+def _send(far: ObjectStore | None, store: Path, console: Console) -> None:
+    """What was published here, also by a job that was killed before it could, into the object store."""
+    if far is None:
+        return
+    for version in _travelled(far.send, store, console):
+        console.print(f"version {version} is in the object store", markup=False)
+
+
+def _travelled(travel: Callable[[Path], _Found], store: Path, console: Console) -> _Found:
+    """Exit 1 when it cannot: another try is worth it."""
+    try:
+        return travel(store)
+    except (TryAgain, OutcomeUnknown, RequestRefused, NotAuthorized) as error:
+        console.print(f"NotPublished: {error}; what is in {store} stays and is sent by the next run", markup=False)
+        raise typer.Exit(RETRY) from error
 
 
 def _read(runs: list[Path], cache: Path, spec: FilterSlice | None, console: Console) -> tuple[list[Path], Days]:

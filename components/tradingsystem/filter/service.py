@@ -216,10 +216,12 @@ class FilterService:
             await self._store()
 
     def _assign(self, wanted: ModelsAssigned) -> None:
-        """Whom the tape names decides from this cut on; while a version cannot be loaded, the one before goes on."""
-        if wanted is self._assigned or wanted == self._assigned:
+        """Whom the tape names decides from this cut on; while a version cannot be loaded, the one before goes on. One that is on its way is asked for again
+        at the next cut."""
+        if not self._roster.waiting and (wanted is self._assigned or wanted == self._assigned):
             return
-        self._assigned = wanted
+        known, self._assigned = wanted == self._assigned, wanted
+        self._roster.waiting.clear()
         serving = self._bundle(wanted.serving) or self.decider.serving
         canary, shadow = self._bundle(wanted.canary), self._bundle(wanted.shadow)
         if canary is not None and canary.version == serving.version:
@@ -228,12 +230,14 @@ class FilterService:
         if (serving.version, canary.version if canary is not None else 0, percent) != self.decider.roles:
             self.decider.assign(serving, canary, percent)
         self.trials.assign(self.decider, shadow, self.state.market.now_ns)
+        if known and self._roster.waiting:
+            return
         log.info("models_assigned", serving=serving.version, canary=wanted.canary, percent=percent, shadow=wanted.shadow)
 
     def _bundle(self, version: int) -> Serving | None:
         known = version in self._roster.refused
         found = self._roster.bundle(version)
-        if version and found is None and not known:
+        if version in self._roster.refused and not known:
             log.error("model_refused", version=version, serving=self.decider.serving.version, reason=self._roster.refused[version])
         return found
 

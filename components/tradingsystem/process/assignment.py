@@ -22,7 +22,8 @@ from tradingsystem.spec import SLICE_OF, Slice
 class Assignment:
     """One service and its surroundings. ``venues``: the simulator's address, empty outside Simulation; ``run_folder``: recordings of this run;
     ``triton``: host and port of its gRPC, empty where models run in process; ``triton_key_file`` opens its restricted APIs, ``triton_backend`` runs the graphs
-    there (onnxruntime, or python on a CPU); ``journal_volume_bytes``: what the message server's volume holds, for whoever finds its streams missing and
+    there (onnxruntime, or python on a CPU); ``models_from_nats``: whether ``models_folder`` is filled from the object store, ``models_keys_file`` the public
+    keys that verify what comes from there; ``journal_volume_bytes``: what the message server's volume holds, for whoever finds its streams missing and
     makes them."""
 
     service: str
@@ -38,6 +39,8 @@ class Assignment:
     secrets_folder: Path | None = None
     secrets_mounted: bool = False
     models_folder: Path | None = None
+    models_from_nats: bool = False
+    models_keys_file: Path | None = None
     venues: str = ""
     log_file: Path | None = None
     capture_file: Path | None = None

@@ -10,18 +10,23 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessTape
-from tradingsystem.adapters.nats import NatsBus, NatsSettings
+from tradingsystem.adapters.model_folder import FolderModelStore
+from tradingsystem.adapters.model_mirror import ModelMirror
+from tradingsystem.adapters.nats import NatsBus, NatsConnection, NatsSettings
 from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.adapters.nats_lease import NatsLease
+from tradingsystem.adapters.nats_model_store import NatsModelStore
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.interfaces import Bus, Delivery, Journal, Subscription
 from tradingsystem.process.nats_server import NatsServerSettings
 from tradingsystem.process.private_files import read_password
+from tradingsystem.process.serving import SHIPPED, prepare_folder
 
 log = structlog.get_logger()
 
@@ -29,6 +34,7 @@ WARM_UP_ANSWERS = 50
 WARM_ANSWER_SECONDS = 0.001
 WARM_UP_SECONDS_MAX = 2.0
 WAIT_SECONDS = 0.5
+LEARNING_SECONDS = 30.0  # a job waits for the message server so long; then it is started again
 
 _Connected = TypeVar("_Connected", NatsBus, NatsJournal)
 
@@ -89,6 +95,41 @@ async def connected_journal(url: str, system: str, user: str, password: str, tim
         yield journal
     finally:
         await journal.close()
+
+
+@contextlib.asynccontextmanager
+async def connected_models(url: str, system: str, password: str, bytes_max: int) -> AsyncIterator[NatsModelStore]:
+    """The object store of versions, for a learning job. Raises ``TryAgain``, ``NotAuthorized``, or ``RequestRefused`` when there is no room for it."""
+    connection = NatsConnection(NatsSettings(url=url, system=system, user="learning", password=password), "models")
+    await connection.open(LEARNING_SECONDS)
+    try:
+        store = NatsModelStore(connection, bytes_max=bytes_max)
+        await store.ensure()
+        yield store
+    finally:
+        await connection.close()
+
+
+def mirror_of(store: NatsModelStore, folder: Path) -> ModelMirror:
+    """Keeps ``folder`` as ``store`` is; what came with the release stays."""
+    return ModelMirror(store, FolderModelStore(folder), kept=frozenset(SHIPPED))
+
+
+async def brought_models(connection: NatsConnection, folder: Path, keys_file: Path | None, bytes_max: int) -> ModelMirror:
+    """``folder`` with the release's version, the keys that ``keys_file`` holds now and later, and every version of the object store, however long the server
+    takes to answer. What comes later is brought by the mirror's ``run``."""
+    prepare_folder(folder, keys_file)
+    store = NatsModelStore(connection, bytes_max=bytes_max)
+    mirror = mirror_of(store, folder)
+    while True:
+        try:
+            await store.ensure()
+            await mirror.fill()
+        except TryAgain as error:
+            log.warning("waits_for_models", reason=str(error))
+            await asyncio.sleep(WAIT_SECONDS)
+        else:
+            return mirror
 
 
 async def opened(make: Callable[[], _Connected]) -> _Connected:

@@ -5,13 +5,14 @@ Beside ``wiring`` one of the few doors to the adapters; it starts nothing. Who o
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tradingsystem
 from tradingsystem.bundles.bundle import Bundle
-from tradingsystem.bundles.publishing import version_numbers
+from tradingsystem.bundles.publishing import STAGING, version_numbers
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.features.catalogue import schema_hash
 from tradingsystem.models.store import Choice, NoBundle, Trusted, choose, read
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SHIPPED_MODELS = Path(tradingsystem.__file__).parent / "bundles" / "shipped"
 PUBLIC_KEY_FILE = "public_key.hex"
 KEY_BYTES = 32
+SHIPPED = (1,)
+"""The versions that the package brings."""
 
 
 def choose_in(folder: Path | None, pinned: int) -> Choice:
@@ -43,6 +46,20 @@ def bundle_in(folder: Path | None, version: int) -> Bundle:
 def versions_in(folder: Path | None) -> list[int]:
     """The version numbers present, lowest first."""
     return version_numbers(folder or SHIPPED_MODELS)
+
+
+def prepare_folder(folder: Path, keys_file: Path | None = None) -> None:
+    """An empty store gets the package's own bundle as version 1, whole or not at all. ``keys_file`` holds the keys that verify the other versions: it is
+    pointed to and not copied, so that an exchange of keys is seen, and may appear later. Raises ``OSError``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not version_numbers(folder):
+        staged = folder / f"{STAGING}-shipped"
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.copytree(SHIPPED_MODELS / "1", staged)
+        staged.rename(folder / "1")
+    keys = folder / PUBLIC_KEY_FILE
+    if keys_file is not None and not keys.is_symlink():
+        keys.symlink_to(keys_file)
 
 
 def trusted_in(folder: Path | None, *more: bytes) -> Trusted:

@@ -27,7 +27,7 @@ from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.interfaces import Bus, Cache, Clock, Journal, Source, Tape
 from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.assignment import Assignment
-from tradingsystem.process.connecting import Shared, SplitBus, opened
+from tradingsystem.process.connecting import Shared, SplitBus, brought_models, opened
 from tradingsystem.process.halt_file import HaltFile
 from tradingsystem.process.lifecycle import Service
 from tradingsystem.process.place import occupied
@@ -46,6 +46,7 @@ from tradingsystem.spec.sources import Source as SourceSettings
 if TYPE_CHECKING:
     from tradingsystem.adapters.alpaca.broker import AlpacaBroker
     from tradingsystem.adapters.history import PolygonHistory
+    from tradingsystem.adapters.model_mirror import ModelMirror
     from tradingsystem.adapters.triton import TritonModelServer
     from tradingsystem.filter.deciding import Serving
     from tradingsystem.interfaces import Broker, ModelServer
@@ -80,6 +81,7 @@ class Parts:
     secrets: Secrets
     venues: Venues
     later: contextlib.AsyncExitStack
+    mirror: ModelMirror | None = None  # brings versions into the models' folder, where that is filled from the object store
 
     @property
     def simulated(self) -> bool:
@@ -112,6 +114,8 @@ async def wire(assignment: Assignment, piece: Slice, shared: Shared | None = Non
         if builder is None:
             raise InvalidInput(f"there is no service {assignment.service!r}; there are: {', '.join(sorted(BUILDERS))}")
         try:
+            if assignment.models_from_nats:
+                parts.mirror = await _mirror(parts)
             service = await builder(parts)
         except ModuleNotFoundError as error:
             if not (error.name or "").startswith("tradingsystem."):
@@ -156,6 +160,18 @@ async def _clock(assignment: Assignment, piece: Slice, bus: Bus, later: contextl
     if assignment.service in {"ingestion", "filter", "execution"}:
         await clock.started()
     return clock
+
+
+async def _mirror(parts: Parts) -> ModelMirror:
+    """The models' folder filled, and kept so while this process runs. Raises ``InvalidInput``."""
+    given = parts.assignment
+    if given.models_folder is None:
+        raise InvalidInput("--models-from-nats: say with --models-folder where versions go")
+    bytes_max = StoreSizes.on_volume(given.journal_volume_bytes).models_bytes
+    mirror = await brought_models(parts.connection, given.models_folder, given.models_keys_file, bytes_max)
+    following = asyncio.create_task(mirror.run(), name="bring models")
+    parts.later.callback(following.cancel)
+    return mirror
 
 
 async def _ingestion(parts: Parts) -> Service:
@@ -263,7 +279,9 @@ async def _filter(parts: Parts) -> Service:
         parts.later.push_async_callback(triton.close)
 
     def load(version: int) -> Serving:
-        """Exactly the bundle of that version, 0: the one that may serve."""
+        """Exactly the bundle of that version, 0: the one that may serve. Raises ``TryAgain`` while it is on its way."""
+        if parts.mirror is not None and version:
+            parts.mirror.expect(version)
         return triton.serving(version) if triton else in_process_serving(piece, assignment.models_folder, version)[0]
 
     return FilterService(

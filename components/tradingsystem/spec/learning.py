@@ -1,4 +1,4 @@
-"""When models learn and what a new one must show before it serves. Learning jobs run in Paper and Live only."""
+"""When models learn and what a new one must show before it serves. By itself it learns in Paper and Live only."""
 
 from typing import Annotated
 

@@ -138,7 +138,7 @@ def plan(system: TradingSystem, placement: Placement, *, build: str = "") -> Pla
     """
     _refuse_impossible(system, placement)
     build = system.spec.version or build
-    workloads = tuple(_workload(name, service, system, placement, build) for name, service in _names(system))
+    workloads = tuple(_workload(name, service, system, placement, build) for name, service in _names(system, placement))
     present = {workload.name for workload in workloads}
     if placement is Placement.KUBERNETES:
         present -= {"triton"}  # its image takes minutes to arrive and its node may be missing; models run in the filter's process meanwhile
@@ -171,15 +171,15 @@ def _refuse_impossible(system: TradingSystem, placement: Placement) -> None:
         raise InvalidSpec((problem,))
 
 
-def _names(system: TradingSystem) -> list[tuple[str, str]]:
-    """Name and service of each workload, in start order."""
+def _names(system: TradingSystem, placement: Placement) -> list[tuple[str, str]]:
+    """Name and service of each workload, in start order. In Simulation a schedule only says that a person may start the job where there is a cluster."""
     spec = system.spec
     wanted = {"nats", "recorder", "monitor", "watcher", "models", "execution", "filter", "ingestion"}
     if spec.mode is Mode.SIMULATION:
         wanted.add("simulator")
     if spec.inference.runtime is Runtime.TRITON:
         wanted.add("triton")
-    if spec.mode is not Mode.SIMULATION:
+    if spec.mode is not Mode.SIMULATION or placement is Placement.KUBERNETES:
         wanted |= {name for name, schedule in _schedules(system).items() if schedule}
     return [(name, name.partition("-")[0]) for name in _AFTER if name in wanted]
 

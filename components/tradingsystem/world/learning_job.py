@@ -90,6 +90,7 @@ class Job:
     better_probability_min_percent: int = 80
     seed: int = 0
     arithmetic: Arithmetic = NUMPY
+    above: int = 0  # the highest number that is known to have been given
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,7 +274,7 @@ class _Work:
         features = _golden_features(judged.features)
         golden = score_graph(int8, features)
         draft = Draft(manifest, int8, exact, Golden(features, golden.members, golden.blend), evidence, self.job.identity)
-        published = publish(self.job.store, draft, self.job.key)
+        published = publish(self.job.store, draft, self.job.key, above=self.job.above)
         self.know(version=published.version, outcome=Outcome.ALREADY_PUBLISHED if published.existed else Outcome.PUBLISHED)
 
     def enter(self) -> None:

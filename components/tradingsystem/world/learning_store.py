@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 from pathlib import Path
 
@@ -11,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tradingsystem.bundles.bundle import Bundle, InvalidBundle, read_bundle
 from tradingsystem.bundles.manifest import MANIFEST_NAME, Manifest
-from tradingsystem.bundles.publishing import STAGING, version_numbers
+from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.domain.errors import InvalidInput, NotAuthorized
 from tradingsystem.domain.time import new_york_date
 from tradingsystem.learning.ledger import FILE_NAME, Ledger, Trial
 from tradingsystem.process.secrets import Secrets, local_folder
-from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, trusted_in
+from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, prepare_folder, trusted_in
 from tradingsystem.spec.resource import Mode
 from tradingsystem.spec.secrets import signing_secret
 from tradingsystem.spec.simulation import MarketSource
@@ -29,12 +28,7 @@ KEY_NAME = "privateKey"
 def prepare(store: Path, key: Ed25519PrivateKey | None) -> None:
     """An empty store gets the package's own bundle as version 1, which candidates are compared with and numbered after, and the key that verifies what is
     published. Raises ``OSError``."""
-    store.mkdir(parents=True, exist_ok=True)
-    if not version_numbers(store):
-        staged = store / f"{STAGING}-shipped"
-        shutil.rmtree(staged, ignore_errors=True)
-        shutil.copytree(SHIPPED_MODELS / "1", staged)
-        staged.rename(store / "1")
+    prepare_folder(store)
     public = store / PUBLIC_KEY_FILE
     if key is not None and not public.exists():
         public.write_text(key.public_key().public_bytes_raw().hex() + "\n", encoding="ascii")

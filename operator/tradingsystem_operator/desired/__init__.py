@@ -23,10 +23,8 @@ from tradingsystem_operator.objects import Object, Owner
 from tradingsystem_operator.release import Release
 
 NO_TRITON_IMAGE = "NoTritonImage"
-CANDIDATES_STAY_ON_THEIR_VOLUME = "CandidatesStayOnTheirVolume"
 
 __all__ = [
-    "CANDIDATES_STAY_ON_THEIR_VOLUME",
     "NO_TRITON_IMAGE",
     "build_all",
     "disruption_budgets",
@@ -56,13 +54,6 @@ def left_out(system: TradingSystem, release: Release) -> tuple[tuple[str, str], 
             " process, as with InProcess"
         )
         found.append((NO_TRITON_IMAGE, message))
-    jobs = [workload.name for workload in made.workloads if workload.kind is WorkloadKind.JOB]
-    if jobs:
-        message = (
-            f"{', '.join(jobs)} run and keep their candidates on the recorder's volume, under models; this release does not bring them to the pods"
-            " that serve, so the pinned or newest bundle of the image serves on"
-        )
-        found.append((CANDIDATES_STAY_ON_THEIR_VOLUME, message))
     return tuple(found)
 
 

@@ -14,6 +14,8 @@ from tradingsystem_operator.objects import name_of
 EVERYWHERE = "0.0.0.0"
 ASKS_TRITON = frozenset({"filter", "models"})
 LOADS_TRITON = "models"
+LOADS_MODELS = frozenset({"filter", "models"})
+"""Who has versions of models in a folder of its own, filled from the object store."""
 
 
 def command_line(workload: Workload, made: Plan) -> list[str]:
@@ -33,6 +35,9 @@ def command_line(workload: Workload, made: Plan) -> list[str]:
         "venues": _venues(workload, made),
         "capture-file": places.CAPTURE_FILE if workload.service == "simulator" else "",
         "symbols-file": places.SYMBOLS_FILE if symbols_map(workload) else "",
+        "models-folder": places.MODELS_FOLDER if workload.service in LOADS_MODELS else "",
+        "models-from-nats": workload.service in LOADS_MODELS,
+        "models-keys-file": places.MODEL_KEYS_FILE if workload.service in LOADS_MODELS and has_own_keys(made) else "",
         "journal-volume-bytes": journal_volume_bytes(made),
         **_triton(workload, made),
     }
@@ -45,18 +50,26 @@ def command_line(workload: Workload, made: Plan) -> list[str]:
     return given
 
 
-def learning_command(workload: Workload) -> list[str]:
-    """Program and arguments of a learning job, which is no service: it ends by itself and speaks with nobody."""
+def has_own_keys(made: Plan) -> bool:
+    """Whether versions are signed by a key of the system's own. Learning in Simulation signs with the release's, which vouches for simulated data alone."""
+    return made.mode is not Mode.SIMULATION
+
+
+def learning_command(workload: Workload, made: Plan) -> list[str]:
+    """Program and arguments of a learning job, which is no service: it ends by itself and speaks with the object store alone."""
     flags = {
         "slice-file": places.SLICE_FOLDER / SLICE_KEY,
         "filter-slice-file": places.FILTER_SLICE_FOLDER / SLICE_KEY,
-        "secrets-folder": places.SECRETS_FOLDER,
+        "secrets-folder": places.SECRETS_FOLDER if workload.secrets else "",
+        "nats-url": nats_url(made),
+        "password-file": places.PASSWORD_FILE,
+        "journal-volume-bytes": journal_volume_bytes(made),
         "runs": places.RECORDINGS_FOLDER,
         "store": places.MODELS_FOLDER,
         "report": places.MODELS_FOLDER / "reports",
     }
     command = ["tradingsystem", "learn", workload.name.partition("-")[2]]
-    return command + [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    return command + [word for name, value in flags.items() if value for word in (f"--{name}", str(value))]
 
 
 def triton_of(made: Plan) -> Workload | None:

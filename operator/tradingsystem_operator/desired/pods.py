@@ -11,10 +11,11 @@ from pathlib import PurePosixPath
 
 from tradingsystem.spec import Workload
 from tradingsystem.spec.ports import Port
+from tradingsystem.spec.secrets import signing_secret
 from tradingsystem_operator.credentials import TRITON_KEY, credentials_name
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.accounts import account_name
-from tradingsystem_operator.desired.arguments import LOADS_TRITON, symbols_map
+from tradingsystem_operator.desired.arguments import LOADS_MODELS, LOADS_TRITON, symbols_map
 from tradingsystem_operator.objects import Object, Owner, labels_of, name_of
 from tradingsystem_operator.release import Release
 
@@ -90,9 +91,10 @@ def _probe(port: str, path: str, *, period: int, failures: int) -> Object:
 
 
 def service_volumes(
-    owner: Owner, workload: Workload, *, claimed: Iterable[str] = (), with_triton: bool = False
+    owner: Owner, workload: Workload, *, claimed: Iterable[str] = (), with_triton: bool = False, own_model_keys: bool = False
 ) -> tuple[list[Object], list[Object]]:
-    """Volumes and mounts of one of our services; those ``claimed`` are mounted here and come from a volume claim template."""
+    """Volumes and mounts of one of our services; those ``claimed`` are mounted here and come from a volume claim template. ``own_model_keys``: with the
+    public keys of the system's own models."""
     password = [(workload.service, places.PASSWORD_FILE.name)]
     read_only: list[tuple[Object, PurePosixPath]] = [
         (_config_map("slice", name_of(owner.name, workload.name)), places.SLICE_FOLDER),
@@ -105,11 +107,17 @@ def service_volumes(
         read_only.append((secret_volume(f"secret-{number}", name, [(key, key) for key in keys]), places.SECRETS_FOLDER / name))
     if (listed := symbols_map(workload)) is not None:
         read_only.append((_config_map("symbols", listed[0], [(listed[1], places.SYMBOLS_FILE.name)]), places.SYMBOLS_FILE.parent))
+    if own_model_keys:
+        public = secret_volume("model-keys", signing_secret(owner.name), [(places.MODEL_KEYS_FILE.name, places.MODEL_KEYS_FILE.name)])
+        public["secret"]["optional"] = True  # without it only what the release signed serves; it is seen when it comes
+        read_only.append((public, places.MODEL_KEYS_FOLDER))
     own: list[tuple[Object, PurePosixPath]] = [
         ({"name": "state", "emptyDir": {}}, places.STATE_FOLDER),
         ({"name": "run", "emptyDir": {}}, places.RUN_FOLDER),
         ({"name": "temporary", "emptyDir": {}}, places.TEMPORARY_FOLDER),
     ]
+    if workload.service in LOADS_MODELS:
+        own.append(({"name": "models", "emptyDir": {}}, places.MODELS_FOLDER))
     mounts: list[Object] = [{"name": volume["name"], "mountPath": str(path), "readOnly": True} for volume, path in read_only]
     mounts += [{"name": volume["name"], "mountPath": str(path)} for volume, path in own]
     return [volume for volume, _ in (*read_only, *own) if volume["name"] not in set(claimed)], mounts

@@ -1,14 +1,15 @@
 """CronJobs: when models learn. A job may start twice or not at all, so what it does is named by the hour it was meant for, not by when it ran.
 
-A job reads the recorder's volume and keeps its candidates on it, so it runs on the recorder's node, which alone may mount it. It is the only pod that
-mounts the key that signs.
+A job reads the recorder's volume and writes its candidates on it, so it runs on the recorder's node, which alone may mount it; from there they go into the
+object store, and by it to the pods that serve. It is the only pod that mounts the key that signs. In Simulation, whose days do not end at half past
+eleven, schedules are suspended and a person starts a job: ``kubectl create job --from=cronjob/...``.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-from tradingsystem.spec import Plan, Workload
+from tradingsystem.spec import Mode, Plan, Workload
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.arguments import learning_command
 from tradingsystem_operator.desired.pods import container, service_volumes, template
@@ -41,7 +42,7 @@ def schedule(workload: Workload, made: Plan, release: Release, owner: Owner) -> 
     volumes, mounts = service_volumes(owner, workload)
     more, places_of_them = _recordings(owner)
     volumes, mounts = [*volumes, *more], [*mounts, *places_of_them]
-    one = container(workload, release, learning_command(workload), mounts, resources(workload, None), {})
+    one = container(workload, release, learning_command(workload, made), mounts, resources(workload, None), {})
     one["env"].append({"name": "TRADINGSYSTEM_JOB_KEY", "valueFrom": {"fieldRef": {"fieldPath": JOB_KEY}}})
     pod = template(
         owner, workload, one, volumes, {BOOT_HASH_ANNOTATION: made.boot_hash}, restartPolicy="Never", **_beside_recorder(owner, workload)
@@ -49,7 +50,7 @@ def schedule(workload: Workload, made: Plan, release: Release, owner: Owner) -> 
     spec: Object = {
         "schedule": workload.schedule,
         "timeZone": workload.time_zone,
-        "suspend": False,
+        "suspend": made.mode is Mode.SIMULATION,
         "concurrencyPolicy": "Forbid",
         "startingDeadlineSeconds": LATE_SECONDS_MAX,
         "successfulJobsHistoryLimit": 3,

@@ -14,7 +14,7 @@ from tradingsystem.spec.quantities import bytes_of
 from tradingsystem.spec.slices import NatsSlice, RecorderSlice
 from tradingsystem_operator.credentials import credentials_name
 from tradingsystem_operator.desired import places
-from tradingsystem_operator.desired.arguments import command_line, triton_of
+from tradingsystem_operator.desired.arguments import LOADS_MODELS, command_line, has_own_keys, triton_of
 from tradingsystem_operator.desired.configuration import CONFIGURATION_KEY, nats_configuration
 from tradingsystem_operator.desired.pods import container, probes, service_volumes, template
 from tradingsystem_operator.desired.scheduling import beside, placement, resources
@@ -78,7 +78,13 @@ def service(workload: Workload, made: Plan, release: Release, owner: Owner) -> O
     """One of our services."""
     storage = workload.slice.storage if isinstance(workload.slice, RecorderSlice) else None
     claims = [_claim(RECORDINGS_CLAIM, storage, storage.recordings.size, owner, workload)] if storage is not None else []
-    volumes, mounts = service_volumes(owner, workload, claimed=[RECORDINGS_CLAIM] if claims else [], with_triton=bool(triton_of(made)))
+    volumes, mounts = service_volumes(
+        owner,
+        workload,
+        claimed=[RECORDINGS_CLAIM] if claims else [],
+        with_triton=bool(triton_of(made)),
+        own_model_keys=workload.service in LOADS_MODELS and has_own_keys(made),
+    )
     asked = probes("metrics", started="/healthz", alive="/healthz", ready="/readyz")
     one = container(workload, release, command_line(workload, made), mounts, resources(workload, None), asked)
     annotations = {BOOT_HASH_ANNOTATION: made.boot_hash, CONFIGURATION_HASH_ANNOTATION: workload.boot_hash}

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from tests.spec.documents import document, problems_of, values_of
 from tradingsystem.messages.permissions import SERVICES, permissions
 from tradingsystem.process.assignment import parse
-from tradingsystem.spec import TradingSystem, from_document
+from tradingsystem.spec import Mode, TradingSystem, from_document
 from tradingsystem.spec.components import Component, Storage
 from tradingsystem.spec.inference import Inference
+from tradingsystem.spec.secrets import signing_secret
 from tradingsystem_operator.desired import build_all, disruption_budgets, plan_of
+from tradingsystem_operator.desired.arguments import LOADS_MODELS
 from tradingsystem_operator.objects import COMPONENT_LABEL, OWNED, Owner, is_controlled_by, key_of, selector_of
 from tradingsystem_operator.release import Release
 
@@ -163,6 +165,9 @@ def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingS
         with_key = "triton" in wanted and workload.name in {"triton", "models"}
         assert own == ({workload.service} & users) | ({"triton-key"} if with_key else set())
         assert workload.service in users or workload.name in {"nats", "triton"}
+        if workload.service in LOADS_MODELS and system.spec.mode is not Mode.SIMULATION:
+            public = secrets.pop(signing_secret(system.metadata.name))
+            assert ([item["key"] for item in public["items"]], public["optional"]) == (["publicKey"], True)
         assert {name: {item["key"] for item in secret["items"]} for name, secret in secrets.items()} == {
             need.name: {key.name for each in workload.secrets if each.name == need.name for key in each.keys} for need in workload.secrets
         }

@@ -146,14 +146,14 @@ def test_without_an_image_triton_is_left_out_by_name_and_models_run_in_process(c
 
 
 def test_learning_runs_on_its_schedule_in_paper_and_live() -> None:
-    """Not suspended, in its zone, never two at once, by the command a person would give; in Simulation there is none."""
+    """Not suspended, in its zone, never two at once, by the command a person would give; in Simulation only when a person starts it."""
     for given in (PAPER, LIVE):
         spec = thing(given, "CronJob", "learning-incremental")["spec"]
         assert (spec["suspend"], spec["timeZone"], spec["concurrencyPolicy"]) == (False, "America/New_York", "Forbid")
         (one,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
         assert [*one["command"], *one["args"][:2]] == ["tradingsystem", "learn", "incremental"]
-    assert [reason for reason, _ in left_out(of(PAPER), RELEASE)] == ["CandidatesStayOnTheirVolume"]
-    assert left_out(of({}), RELEASE) == ()
+    assert thing({}, "CronJob", "learning-incremental")["spec"]["suspend"]
+    assert left_out(of(PAPER), RELEASE) == left_out(of({}), RELEASE) == ()
 
 
 def test_learning_reads_recordings_and_alone_has_the_key_that_signs() -> None:
@@ -167,8 +167,24 @@ def test_learning_reads_recordings_and_alone_has_the_key_that_signs() -> None:
     assert "readOnly" not in mounted["/var/lib/tradingsystem/models"]
     (beside,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert beside["labelSelector"]["matchLabels"] == recorder["spec"]["selector"]["matchLabels"]
-    with_key = {each["metadata"]["name"] for each in build_all(of(LIVE), RELEASE, OWNER) if "-bundle-signing" in str(each)}
+    with_key = {each["metadata"]["name"] for each in build_all(of(LIVE), RELEASE, OWNER) if "privateKey" in str(each)}
     assert {name.rpartition("learning-")[2] for name in with_key} == {"incremental", "retrain"}
+
+
+@pytest.mark.parametrize("name", ["filter", "models"])
+def test_who_loads_models_has_a_folder_that_the_object_store_fills(name: str) -> None:
+    """No volume is shared; the keys that verify are public, and a pod starts without them."""
+    for given, keys in (({}, False), (LIVE, True)):
+        pod = thing(given, "Deployment", name)["spec"]["template"]["spec"]
+        (one,) = pod["containers"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert volumes["models"] == {"name": "models", "emptyDir": {}}
+        assert "--models-from-nats" in one["args"]
+        assert one["args"][one["args"].index("--models-folder") + 1] in {mount["mountPath"] for mount in one["volumeMounts"]}
+        assert ("model-keys" in volumes) is ("--models-keys-file" in one["args"]) is keys
+        if keys:
+            secret = volumes["model-keys"]["secret"]
+            assert (secret["optional"], [item["key"] for item in secret["items"]]) == (True, ["publicKey"])
 
 
 def test_the_command_in_the_pod_is_one_the_program_knows() -> None:

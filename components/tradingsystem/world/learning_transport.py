@@ -1,0 +1,69 @@
+"""A learning job's folder and the object store of a running system: what is there comes first, what was published here goes there last.
+
+A job that is killed between the two has lost nothing: its version stays in the folder, and the next job of that folder sends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tradingsystem.bundles import store as folders
+from tradingsystem.bundles.bundle import InvalidBundle
+from tradingsystem.bundles.publishing import version_numbers
+from tradingsystem.messages.server import StoreSizes
+from tradingsystem.process.connecting import connected_models, mirror_of
+from tradingsystem.process.serving import SHIPPED, bundle_in
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Where it is. ``volume_bytes``: what the message server's volume holds, for whoever finds no object store and makes it."""
+
+    url: str
+    system: str
+    password: str = field(repr=False)
+    volume_bytes: int
+
+    @property
+    def _bytes_max(self) -> int:
+        return StoreSizes.on_volume(self.volume_bytes).models_bytes
+
+    def bring(self, folder: Path) -> int:
+        """Every version of the object store into ``folder``, and out of it what was removed there; returns the highest number that was ever given.
+
+        Raises ``TryAgain``, ``NotAuthorized`` or ``RequestRefused``.
+        """
+
+        async def brought() -> int:
+            async with connected_models(self.url, self.system, self.password, self._bytes_max) as far:
+                return await mirror_of(far, folder).fill()
+
+        return asyncio.run(brought())
+
+    def send(self, folder: Path) -> tuple[int, ...]:
+        """Every version of ``folder`` that may serve and was never there into the object store; returns their numbers. The release's own stays: each image
+        has it.
+
+        Raises ``TryAgain``, ``NotAuthorized`` or ``RequestRefused``, also when there is no room.
+        """
+        ours = tuple(version for version in version_numbers(folder) if version not in SHIPPED and _verifies(folder, version))
+
+        async def sent() -> tuple[int, ...]:
+            async with connected_models(self.url, self.system, self.password, self._bytes_max) as far:
+                given = await far.numbers()
+                new = tuple(version for version in ours if version not in given)
+                for version in new:
+                    await far.put(version, folders.contents(folder, version))
+                return new
+
+        return asyncio.run(sent())
+
+
+def _verifies(folder: Path, version: int) -> bool:
+    try:
+        bundle_in(folder, version)
+    except InvalidBundle:
+        return False
+    return True
