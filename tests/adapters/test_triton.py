@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,10 +20,11 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tests.promises.model_server import Shelf, good_bundle, shelf
 from tests.promises.triton import model_server, prepared, settings_of, started
 from tests.promises.waiting import run, until
+from tradingsystem.adapters import triton_shared_memory
 from tradingsystem.adapters.fallback import FallbackInference
 from tradingsystem.adapters.onnxruntime import GOLDEN_TOLERANCE, OnnxRuntimeInference, golden_difference
 from tradingsystem.adapters.triton import TritonEnsemble, TritonInference, TritonModelServer, TritonSettings, connected
-from tradingsystem.adapters.triton_shared_memory import FOLDER, SharedMemoryInference
+from tradingsystem.adapters.triton_shared_memory import FOLDER, SLOTS, SharedMemoryInference, sweep
 from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.bundles.triton_config import FUSED
@@ -224,6 +226,53 @@ def test_a_load_beside_a_version_does_not_start_it_again(triton: TritonServer) -
 async def counted(client: InferenceServerClient, version: int) -> int:
     """Rows that the server says the version has judged since it was loaded."""
     return int((await client.get_inference_statistics(FUSED, str(version))).model_stats[0].inference_count)
+
+
+def test_a_late_answer_writes_where_nobody_reads(triton: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stalled server: each question whose answer did not come keeps its slot, without one the question fails at once, and afterwards all are right."""
+    monkeypatch.setattr(triton_shared_memory, "LEFT_ALONE_SECONDS", 1.0)
+
+    async def main() -> None:
+        bundles, client = stocked(), connected(triton.settings.address)
+        golden = bundles.read(1).golden
+        shared = SharedMemoryInference(client, settings_of(triton), 1, 0.05)
+        async with model_server(triton, bundles) as server:
+            await server.load((1,))
+            await shared.infer(golden.features)
+            assert triton.process is not None
+            os.kill(triton.process.pid, signal.SIGSTOP)
+            stalled = time.monotonic()
+            try:
+                for _ in range(SLOTS):
+                    with pytest.raises(TryAgain, match=r"DEADLINE|CANCELLED"):
+                        await shared.infer(golden.features)
+                with pytest.raises(TryAgain, match="every slot"):
+                    await shared.infer(golden.features)
+            finally:
+                os.kill(triton.process.pid, signal.SIGCONT)
+            with pytest.raises(TryAgain, match="every slot"):
+                await shared.infer(golden.features)
+            await until(lambda: time.monotonic() - stalled > 2.0)
+            for _ in range(2 * SLOTS):
+                assert golden_difference(await shared.infer(golden.features), golden) <= GOLDEN_TOLERANCE
+        await shared.close()
+        await client.close()
+
+    run(main())
+
+
+def test_regions_of_processes_that_are_gone_are_swept() -> None:
+    """Also of one with this process's number, as a container has that starts anew; a living one's stay."""
+    gone = next(number for number in range(4_000_000, 5_000_000) if not Path(f"/proc/{number}").exists())
+    made = {number: FOLDER / f"tradingsystem-{number}-0" for number in (gone, os.getpid(), 1)}
+    for path in made.values():
+        path.touch()
+    try:
+        sweep()
+        assert [number for number, path in made.items() if path.exists()] == [1]
+    finally:
+        for path in made.values():
+            path.unlink(missing_ok=True)
 
 
 def test_a_killed_server_costs_one_deadline_and_comes_back_with_its_versions(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.cluster.packages import IMAGE_PACKAGES, Missing, require
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "docker.io/library/python:3.11-slim-bookworm"
-BASE_PACKAGES = "ca-certificates,python3,python3-venv"
+BASE_PACKAGES = "ca-certificates,python3,python3-venv,libpython3.11"  # the last for images/triton-cpu
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 

@@ -13,7 +13,14 @@ from tests.house.tree import ROOT, require_none
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
-EXTRAS_IN = {"dev.txt": ("dev", "operator"), "base.txt": (), "operator.txt": ("operator",), "build.txt": (), "operator-image.txt": ()}
+EXTRAS_IN = {
+    "dev.txt": ("dev", "operator"),
+    "base.txt": (),
+    "operator.txt": ("operator",),
+    "triton.txt": ("triton",),
+    "build.txt": (),
+    "operator-image.txt": (),
+}
 
 
 def name_of(requirement: str) -> str:
@@ -50,3 +57,10 @@ def test_locks_agree_on_what_the_tests_ran_with() -> None:
     tested = pins_of("dev.txt")
     for name in EXTRAS_IN:
         require_none(sorted(pins_of(name) - tested), f"requirements/{name} differs from dev.txt: make lock")
+
+
+def test_the_services_image_can_speak_with_triton() -> None:
+    """The client is an extra that is imported only where Triton serves: an image without it would fail there and nowhere before."""
+    steps = (ROOT / "images/components/Dockerfile").read_text()
+    assert "COPY requirements/triton.txt " in steps
+    assert "tritonclient" in locked(REQUIREMENTS / "triton.txt")
