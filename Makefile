@@ -26,7 +26,7 @@ unexport VIRTUAL_ENV
 FIRST_GENERATORS = components/tradingsystem/spec/schema.py components/tradingsystem/spec/generate_crd.py
 GENERATORS = $(FIRST_GENERATORS) $(filter-out $(FIRST_GENERATORS),$(shell git ls-files --cached --others --exclude-standard '*generate_*.py'))
 
-.PHONY: help venv triton demo test check lint imports types house unit generated bench world chaos faults cluster cluster-down tools images e2e models generate lock clean
+.PHONY: help venv triton demo test check lint imports types house unit generated bench gpu world chaos faults cluster cluster-down tools images e2e models generate lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -74,6 +74,13 @@ venv: .venv/.installed
 	ln -s "$$site/nvidia_pytriton.libs" .tools/triton/libs
 	touch $@
 
+# CuPy and PyTorch in one environment: their locks agree on CUDA's libraries. TensorRT is no package that can be locked; who has it puts it in here.
+.tools/gpu/.locked: requirements/gpu.txt requirements/learn.txt .tools/uv/.installed
+	@test -x .tools/gpu/bin/python || $(UV) venv --quiet --python $(PYTHON) .tools/gpu
+	echo "set-up: .tools/gpu as requirements/gpu.txt and requirements/learn.txt say (some 6 GB)"
+	$(UV) pip install --quiet --python .tools/gpu/bin/python --require-hashes --requirement requirements/gpu.txt --requirement requirements/learn.txt
+	touch $@
+
 # --- run -------------------------------------------------------------------------------------------------------------
 
 triton: .tools/triton/.locked  ## a real tritonserver for this machine's CPU into .tools/triton, for RUNTIME=Triton and its tests (380 MB)
@@ -83,6 +90,11 @@ demo: venv $(if $(filter Triton,$(RUNTIME)),.tools/triton/.locked)  ## a simulat
 
 bench: venv .tools/bench/.locked .tools/triton/.locked  ## every measured number, as a table and as JSON, beside alpaca-py and NautilusTrader
 	@NAUTILUS_PYTHON=.tools/bench/bin/python $(BIN)/tradingsystem bench
+
+gpu:  ## what this machine's GPU does, as a table and as JSON: features by CuPy, the fit by PyTorch, engines where TensorRT is installed (exit 2 without a GPU)
+	@test -e /dev/nvidiactl || test -e /dev/dxg || { echo "make gpu: no NVIDIA GPU on this machine (neither /dev/nvidiactl nor /dev/dxg); nothing was measured" >&2; exit 2; }
+	$(MAKE) .tools/gpu/.locked
+	PYTHONPATH=components .tools/gpu/bin/python -m tradingsystem.cli bench --gpu
 
 world: venv  ## seeded days of execution with faults, in virtual time; checked after every step (SEEDS=, FIRST=, PROCESSES=)
 	@$(BIN)/tradingsystem world --seeds '$(or $(SEEDS),200)' $(if $(FIRST),--first '$(FIRST)') --processes '$(or $(PROCESSES),2)'
@@ -170,7 +182,8 @@ lock: .tools/uv/.installed  ## resolve requirements/*.txt anew (UPGRADE=1: to th
 	compile() { echo "lock: $$1"; $(LOCK) $$upgrade --output-file "requirements/$$1" "$${@:2}"; }
 	compile dev.txt pyproject.toml --extra dev --extra operator
 	compile base.txt pyproject.toml --constraint requirements/dev.txt
-	for extra in operator learn gpu triton; do compile $$extra.txt pyproject.toml --extra $$extra --constraint requirements/dev.txt; done
+	for extra in operator learn triton; do compile $$extra.txt pyproject.toml --extra $$extra --constraint requirements/dev.txt; done
+	compile gpu.txt pyproject.toml --extra gpu --constraint requirements/dev.txt --constraint requirements/learn.txt
 	for name in build operator-image; do compile $$name.txt requirements/$$name.in --constraint requirements/dev.txt; done
 	compile bench.txt requirements/bench.in
 	compile triton-cpu.txt requirements/triton-cpu.in

@@ -24,6 +24,11 @@ class Gpu:
     memory_mib: int
     driver: str
 
+    @property
+    def words(self) -> str:
+        """For a person."""
+        return f"{self.name} (compute capability {self.compute_capability}, {self.memory_mib:,} MiB, CUDA driver {self.driver})"
+
 
 def cupy() -> Any:
     """The module. Raises ``InvalidInput`` where it is not installed or finds no GPU."""

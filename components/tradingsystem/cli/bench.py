@@ -25,18 +25,27 @@ def bench(
     *,
     row: Annotated[list[str] | None, typer.Option("--row", help="Measure only this row; may be given again.")] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.05, max=600.0, help="How long a row's main line is measured.")] = 5.0,
-    json: Annotated[Path, typer.Option("--json", help="Where the numbers go.")] = Path("reports/bench.json"),
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Measure this machine's GPU instead, beside its processor. Needs the extra `gpu`.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Where the numbers go; reports/bench.json or reports/gpu.json.")] = None,
 ) -> None:
     """Measure this machine on every goal of speed and memory, print tables and write JSON.
 
     Work is offered at a fixed rate and timed from when it was due. Goals are for two quiet cores without a GPU; a missed one is printed as MISSED.
+    With --gpu: features by CuPy, the fit by PyTorch, the ensemble by TensorRT, as far as they are installed, and whether each says what the processor
+    says. Exit 2 where there is no GPU: nothing was measured.
     """
-    from tradingsystem.world.bench.main import ROWS, run  # compiled kernels: no other command should wait for them
+    from tradingsystem.process.engines import gpu_here
+    from tradingsystem.world.bench.main import GPU_ROWS, ROWS, run  # compiled kernels: no other command should wait for them
     from tradingsystem.world.bench.table import rendered
 
-    names = row or list(ROWS)
-    if unknown := sorted(set(names) - set(ROWS)):
-        raise InvalidInput(f"--row {', '.join(unknown)}: there is no such row; choose from {', '.join(ROWS)}")
+    known = GPU_ROWS if gpu else ROWS
+    names = row or list(known)
+    if unknown := sorted(set(names) - set(known)):
+        raise InvalidInput(f"--row {', '.join(unknown)}: there is no such row; choose from {', '.join(known)}")
+    on = gpu_here().words if gpu else ""
+    json = json or Path("reports") / ("gpu.json" if gpu else "bench.json")
     logs.configure(service="bench", system="bench", level="warning")
     columns = (BarColumn(20), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -46,7 +55,7 @@ def bench(
             progress.update(task, description=f"{name}: {doing}")
 
         try:
-            found = run(names, seconds, told, lambda _: progress.advance(task))
+            found = run(names, seconds, told, lambda _: progress.advance(task), on=on)
         finally:
             logs.close()
     console = Console(highlight=False)

@@ -56,13 +56,17 @@ class _Inputs:
         """one / whole, absent where the whole is not above zero."""
         return self.xp.where(whole > 0, one / whole, np.nan)
 
+    def alone(self, value: float) -> Array:
+        """One value for every symbol. An array, since CuPy mixes its own with nothing of numpy's but numbers."""
+        return self.xp.asarray(value, dtype=self.xp.float64)
+
     def of_spy(self, values: Array) -> Array:
         spy = int(self.a.clock[c.SPY])
-        return values[spy] if spy >= 0 else self.xp.float64(np.nan)
+        return values[spy] if spy >= 0 else self.alone(np.nan)
 
 
 def features_of(state: MarketState, rows: I32, xp: Any = np) -> tuple[F64, Array]:
-    """Features F64[n, 50] of the symbols ``rows`` and the mask bool[n, 50] of absent ones, which hold their neutral value."""
+    """Features F64[n, 50] of the symbols ``rows`` and the mask bool[n, 50] of absent ones, which hold their neutral value; arrays of ``xp``."""
     inputs = _Inputs(state, xp)
     with np.errstate(all="ignore"):
         columns = {
@@ -72,7 +76,7 @@ def features_of(state: MarketState, rows: I32, xp: Any = np) -> tuple[F64, Array
             **_trades_and_flow(inputs),
         }
         columns |= _market(inputs, columns)
-    table = xp.stack([xp.broadcast_to(columns[feature.name], (inputs.count,)) for feature in FEATURES], axis=1)[rows]
+    table = xp.stack([xp.broadcast_to(columns[feature.name], (inputs.count,)) for feature in FEATURES], axis=1)[xp.asarray(rows)]
     missing = ~xp.isfinite(table)
     return xp.where(missing, xp.asarray([feature.neutral for feature in FEATURES]), table), missing
 
@@ -157,12 +161,12 @@ def _market(i: _Inputs, columns: dict[str, Array]) -> dict[str, Array]:
         "relative_60s": columns["change_60s"] - i.of_spy(columns["change_60s"]),
         "relative_300s": columns["change_300s"] - i.of_spy(columns["change_300s"]),
         "relative_day": columns["change_day"] - i.of_spy(columns["change_day"]),
-        "vix": i.xp.float64(i.a.levels[c.VIX] / windows.VIX_USUAL if fresh else np.nan),
+        "vix": i.alone(float(i.a.levels[c.VIX]) / windows.VIX_USUAL if fresh else np.nan),
         "market_change_300s": i.of_spy(columns["change_300s"]),
         "rank_change": i.now(c.RANK_CHANGE),
         "rank_volume": i.now(c.RANK_VOLUME),
         "rank_momentum": i.now(c.RANK_MOMENTUM),
-        "session_elapsed": i.xp.float64(min(1.0, (now_ns - open_ns) / (close_ns - open_ns)) if running else np.nan),
+        "session_elapsed": i.alone(min(1.0, (now_ns - open_ns) / (close_ns - open_ns)) if running else np.nan),
     }
 
 

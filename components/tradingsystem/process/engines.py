@@ -1,4 +1,4 @@
-"""Engines for whoever is told to build one: the door to TensorRT and the GPU, neither of which is loaded before.
+"""The GPU of this machine, and TensorRT's engines on it, for whoever is told to build or to measure: neither is loaded before.
 
 Beside ``wiring`` one of the few doors to the adapters.
 """
@@ -6,21 +6,32 @@ Beside ``wiring`` one of the few doors to the adapters.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tradingsystem.bundles.bundle import Bundle
-from tradingsystem.bundles.engine_plan import EngineRecord, Target
+from tradingsystem.bundles.engine_plan import Target
 from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.domain.rows import F32
+from tradingsystem.interfaces import Scores
+
+if TYPE_CHECKING:
+    from tradingsystem.adapters.cuda import Gpu
+    from tradingsystem.adapters.tensorrt_build import BuiltEngine
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """An engine's folder and record; ``existed``: it was there already."""
+def gpu_here() -> Gpu:
+    """The GPU. Raises ``InvalidInput`` where there is none, or CuPy is not installed."""
+    from tradingsystem.adapters.cuda import present
 
-    folder: Path
-    record: EngineRecord
-    existed: bool
+    return present()
+
+
+def arrays_on_gpu() -> Any:
+    """CuPy, whose arrays lie on the GPU. Raises as ``gpu_here`` does."""
+    from tradingsystem.adapters.cuda import cupy
+
+    return cupy()
 
 
 def target_here() -> Target:
@@ -30,14 +41,20 @@ def target_here() -> Target:
     return target()
 
 
-def build_engine(bundle: Bundle, out: Path, told: Callable[[str], None], *, int8: bool) -> Made:
+def build_engine(bundle: Bundle, out: Path, told: Callable[[str], None], *, int8: bool) -> BuiltEngine:
     """As ``adapters.tensorrt_build`` does. Raises ``InvalidInput``, ``ModelRefused``, ``OSError``."""
     from tradingsystem.adapters.tensorrt_build import build
 
     try:
-        built = build(bundle, out, told, int8=int8)
+        return build(bundle, out, told, int8=int8)
     except InvalidInput as error:
         raise InvalidInput(
             f"no engine can be built here: {error}\nIt is built where it will serve; --plan says what would be built."
         ) from error
-    return Made(built.folder, built.record, built.existed)
+
+
+def engine_runner(engine: bytes, version: int) -> Callable[[F32], Scores]:
+    """An engine of this machine ready to run: features F32[n, 50] of this memory to scores in it. Raises ``InvalidInput``, ``ModelRefused``."""
+    from tradingsystem.adapters.tensorrt import TensorRtEngine
+
+    return TensorRtEngine(engine, version).score

@@ -10,18 +10,20 @@ from pathlib import Path
 from tradingsystem.world.bench.result import Machine
 
 PACKAGES = ("tradingsystem", "numpy", "numba", "msgspec", "pyarrow", "onnxruntime", "nats-py", "aiohttp", "uvloop", "alpaca-py", "orjson")
+GPU_PACKAGES = ("cupy-cuda13x", "torch", "tensorrt")
 
 
-def describe() -> Machine:
-    """Processor, cores, memory, versions, and how busy the machine is already."""
+def describe(gpu: str = "") -> Machine:
+    """Processor, cores, memory, versions, and how busy the machine is already; ``gpu`` in words where one is measured."""
     return Machine(
         processor=_processor(),
         cores=os.cpu_count() or 1,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3, 1),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        versions={name: found for name in PACKAGES if (found := _version(name))},
+        versions={name: found for name in (*PACKAGES, *(GPU_PACKAGES if gpu else ())) if (found := _version(name))},
         load=round(os.getloadavg()[0], 2),
+        gpu=gpu,
     )
 
 

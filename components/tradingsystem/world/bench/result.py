@@ -63,6 +63,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     versions: dict[str, str]
     load: float
+    gpu: str = ""  # empty where none was asked for
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

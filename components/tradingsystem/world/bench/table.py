@@ -66,4 +66,5 @@ def machine_words(machine: Machine) -> str:
     """One line; a machine that was busy is said to be."""
     busy = f", load {machine.load:g} before the first row: not a quiet machine" if machine.load > 0.5 else ""
     versions = " ".join(f"{name} {found}" for name, found in machine.versions.items())
-    return f"{machine.processor}, {machine.cores} cores, {machine.memory_gib:.0f} GiB, {machine.system}, Python {machine.python}{busy}\n{versions}"
+    gpu = f", {machine.gpu}" if machine.gpu else ""
+    return f"{machine.processor}, {machine.cores} cores, {machine.memory_gib:.0f} GiB, {machine.system}, Python {machine.python}{gpu}{busy}\n{versions}"
