@@ -44,10 +44,11 @@ venv: .venv/.installed
 	.tools/uv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/uv.txt
 	touch $@
 
+# Compiled at once: where Python may not keep what it compiles, each process would do it again, which is most of what a service's start takes.
 .venv/.locked: requirements/dev.txt .tools/uv/.installed
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	echo "set-up: .venv as requirements/dev.txt says"
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt
 	touch $@
 
 .venv/.installed: pyproject.toml .venv/.locked
