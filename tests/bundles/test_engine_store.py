@@ -10,9 +10,13 @@ import pytest
 
 from tests.bundles.test_engine_plan import A100, ENGINE
 from tradingsystem.bundles import engine_store as store
-from tradingsystem.bundles.engine_plan import LAYERS_NAME, RECORD_NAME, EnginePlan, engine_name, engine_plan, key_of
+from tradingsystem.bundles.engine_plan import LAYERS_NAME, RECORD_NAME, EnginePlan, Target, engine_name, engine_plan, key_of
 from tradingsystem.bundles.publishing import alone
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
+from tradingsystem.bundles.triton_config import Backend
+from tradingsystem.bundles.triton_files import fused_files
+from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.process.engines import engine_reader
 from tradingsystem.process.serving import bundle_in
 
 REPORT = b'{"Layers": [{"Name": "product", "Inputs": [{"Format/Datatype": "Int8"}]}], "Bindings": []}'
@@ -62,6 +66,33 @@ def test_an_engine_that_was_carried_to_another_gpu_is_refused(folder: Path, plan
     carried = folder.rename(folder.parent / engine_name(plan, SLICE))
     with pytest.raises(ModelRefused, match="multiprocessors: built with 108, wanted 14"):
         store.read(carried, plan, SLICE)
+
+
+def test_a_server_is_sent_the_engine_of_its_bundle(folder: Path, plan: EnginePlan) -> None:
+    """Who loads it may have no GPU: the graph and the plan decide then, and an engine of another version is none."""
+    bundle = bundle_in(None, 1)
+    give = engine_reader(folder.parent, Backend.TENSORRT, int8=True)
+    assert fused_files(bundle, Backend.TENSORRT, engine=give(bundle)) == {"model.plan": ENGINE}
+    with pytest.raises(ModelRefused, match=r"EngineMismatch: .*fused-1-int8-\w+: graph_sha256: built with") as refused:
+        engine_reader(folder.parent, Backend.TENSORRT, int8=False)(bundle)
+    assert refused.value.version == 1
+    assert store.engine_for(folder.parent, plan, A100) == ENGINE
+    with pytest.raises(ModelRefused, match="multiprocessors"):
+        store.engine_for(folder.parent, plan, SLICE)
+    assert engine_reader(None, Backend.ONNXRUNTIME, int8=True)(bundle) == b""
+
+
+def test_without_one_engine_to_choose_the_server_is_sent_none(folder: Path, plan: EnginePlan) -> None:
+    """None at all, or two for two GPUs: which one the server could read is not guessed."""
+    with pytest.raises(InvalidInput, match="--triton-engines"):
+        engine_reader(None, Backend.TENSORRT, int8=True)
+    with pytest.raises(ModelRefused, match="models build-engine --version 1"):
+        store.engine_for(folder.parent / "elsewhere", plan, A100)
+    with alone(folder.parent):
+        store.put(folder.parent, plan, SLICE, ENGINE, REPORT, 0.0)
+    with pytest.raises(ModelRefused, match="engines for NVIDIA A100"):
+        store.engine_for(folder.parent, plan, Target(tensorrt=A100.tensorrt))
+    assert store.engine_for(folder.parent, plan, Target(multiprocessors=14)) == ENGINE
 
 
 def test_an_engine_is_never_written_over(folder: Path, plan: EnginePlan) -> None:

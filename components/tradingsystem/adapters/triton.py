@@ -150,14 +150,23 @@ def connected(address: str) -> InferenceServerClient:
 
 class TritonModelServer:
     """Versions of ``fused`` on one server. ``read`` gives the verified bundle of a version, raising ``InvalidBundle``; ``int8`` says which of its graphs.
+    ``engine`` gives a bundle's engine where TensorRT runs them, raising ``ModelRefused``.
 
     ``run`` keeps what is loaded as it was last asked for, also after the server was started anew.
     """
 
-    def __init__(self, settings: TritonSettings, read: Callable[[int], Bundle], *, int8: bool = True) -> None:
+    def __init__(
+        self,
+        settings: TritonSettings,
+        read: Callable[[int], Bundle],
+        *,
+        int8: bool = True,
+        engine: Callable[[Bundle], bytes] = lambda _: b"",
+    ) -> None:
         self._settings = settings
         self._read = read
         self._int8 = int8
+        self._engine = engine
         self._client = connected(settings.address)
         self._golden: dict[int, Golden] = {}
         self._wanted: tuple[int, ...] = ()
@@ -188,7 +197,7 @@ class TritonModelServer:
 
     async def _have(self, bundles: dict[int, Bundle]) -> None:
         before, backend = set(await self._loaded()), self._settings.backend
-        files = {version: fused_files(bundle, backend, int8=self._int8) for version, bundle in bundles.items()}
+        files = {version: fused_files(bundle, backend, int8=self._int8, engine=self._engine(bundle)) for version, bundle in bundles.items()}
         await self._load(FUSED, files, before)
         self._golden = {version: bundle.golden for version, bundle in bundles.items()}
 

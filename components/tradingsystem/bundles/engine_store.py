@@ -39,13 +39,36 @@ def find(out: Path, plan: EnginePlan, target: Target) -> EngineRecord | None:
 
 def read(folder: Path, plan: EnginePlan, target: Target) -> EngineRecord:
     """The record in ``folder``, whose engine may be loaded there. Raises ``ModelRefused`` (EngineMismatch) when it is another one, or not whole."""
+    return _whole(folder, plan, target)[0]
+
+
+def engine_for(out: Path, plan: EnginePlan, target: Target) -> bytes:
+    """The engine of that plan among all in ``out``, where of the target only a part is known, or nothing. Raises ``ModelRefused`` (EngineMismatch) when
+    there is none, with what is wrong with each of that version, and when there are several: which GPU will read it nobody could say."""
+    version, begins = plan.bundle_version, f"{plan.model}-{plan.bundle_version}-"
+    found, wrong = [], []
+    for folder in sorted(out.glob(f"{begins}*")):
+        try:
+            found.append(_whole(folder, plan, target))
+        except ModelRefused as error:
+            wrong.append(f"{folder.name}: {error.detail}")
+    if len(found) == 1:
+        return found[0][1]
+    if found:
+        told = f"engines for {' and '.join(record.target.gpu for record, _ in found)}; leave the one of the GPU that serves"
+    else:
+        told = "; ".join(wrong) or f"no engine; `tradingsystem models build-engine --version {version}` builds it on the node that serves"
+    raise ModelRefused(version, Refusal.ENGINE_MISMATCH, f"{out}: {told}")
+
+
+def _whole(folder: Path, plan: EnginePlan, target: Target) -> tuple[EngineRecord, bytes]:
     try:
         record = read_record((folder / RECORD_NAME).read_bytes(), plan.bundle_version)
-        digest = hashlib.sha256((folder / ENGINE_FILE).read_bytes()).hexdigest()
+        engine = (folder / ENGINE_FILE).read_bytes()
     except OSError as error:
         raise ModelRefused(plan.bundle_version, Refusal.ENGINE_MISMATCH, f"{error.filename}: {error.strerror}; build it anew") from error
-    require_match(record, plan, target, digest)
-    return record
+    require_match(record, plan, target, hashlib.sha256(engine).hexdigest())
+    return record, engine
 
 
 def put(out: Path, plan: EnginePlan, target: Target, engine: bytes, report: bytes, golden_difference: float) -> Path:

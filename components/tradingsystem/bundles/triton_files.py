@@ -26,8 +26,10 @@ def configs() -> dict[str, bytes]:
     }
 
 
-def fused_files(bundle: Bundle, backend: Backend = Backend.PYTHON, *, int8: bool = True) -> dict[str, bytes]:
-    """The files of ``fused`` at the bundle's version, by name. Raises ``ValueError`` for TensorRT, which runs engines and no graph."""
+def fused_files(bundle: Bundle, backend: Backend = Backend.PYTHON, *, int8: bool = True, engine: bytes = b"") -> dict[str, bytes]:
+    """The files of ``fused`` at the bundle's version, by name; for TensorRT its ``engine``. Raises ``ValueError`` for TensorRT without one."""
+    if engine and backend is Backend.TENSORRT:
+        return {FILE_OF[backend]: engine}
     return _runnable(bundle.int8_graph if int8 else bundle.float_graph, backend)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingsystem.bundles.bundle import Bundle
-from tradingsystem.bundles.engine_plan import Target
+from tradingsystem.bundles.engine_plan import Target, engine_plan
+from tradingsystem.bundles.engine_store import engine_for
+from tradingsystem.bundles.triton_config import Backend
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.rows import F32
 from tradingsystem.interfaces import Scores
@@ -51,6 +53,19 @@ def build_engine(bundle: Bundle, out: Path, told: Callable[[str], None], *, int8
         raise InvalidInput(
             f"no engine can be built here: {error}\nIt is built where it will serve; --plan says what would be built."
         ) from error
+
+
+def engine_reader(folder: Path | None, backend: Backend, *, int8: bool) -> Callable[[Bundle], bytes]:
+    """What gives the engine of a bundle from ``folder`` where TensorRT runs the graphs, and nothing where it does not. Raises ``InvalidInput`` for TensorRT
+    without a folder; what it gives raises ``ModelRefused`` (EngineMismatch), before the server is asked."""
+    if backend is not Backend.TENSORRT:
+        return lambda _: b""
+    if folder is None:
+        raise InvalidInput(
+            "--triton-backend tensorrt: --triton-engines must name the folder that `tradingsystem models build-engine --out` writes"
+        )
+    out = folder
+    return lambda bundle: engine_for(out, engine_plan(bundle, int8=int8), Target())  # which GPU the server has, this process cannot see
 
 
 def engine_runner(engine: bytes, version: int) -> Callable[[F32], Scores]:

@@ -396,6 +396,7 @@ def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
     """What Triton has loaded, kept as it should be while this process runs. Raises ``InvalidInput``."""
     from tradingsystem.adapters.triton import TritonModelServer, TritonSettings
     from tradingsystem.bundles.triton_config import Backend
+    from tradingsystem.process.engines import engine_reader
     from tradingsystem.process.serving import bundle_in
 
     given = parts.assignment
@@ -408,7 +409,8 @@ def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
         raise InvalidInput(f"--triton-backend {given.triton_backend!r}: one of {', '.join(Backend)}") from None
     settings = TritonSettings(given.triton, lambda: read_password(key_file) if key_file else "", backend)
     int8 = piece.inference.precision is Precision.INT8
-    server = TritonModelServer(settings, lambda version: bundle_in(given.models_folder, version), int8=int8)
+    engine = engine_reader(given.triton_engines, backend, int8=int8)
+    server = TritonModelServer(settings, lambda version: bundle_in(given.models_folder, version), int8=int8, engine=engine)
     parts.later.push_async_callback(server.close)
     keeping = asyncio.create_task(server.run(), name="keep Triton's index")
     parts.later.callback(keeping.cancel)
