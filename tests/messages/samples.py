@@ -29,7 +29,7 @@ from tradingsystem.domain.control import (
     WeightsUpdated,
 )
 from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
-from tradingsystem.domain.outcomes import Agreement, FilterModels, Outcome, Role
+from tradingsystem.domain.outcomes import Agreement, FeatureSample, FilterModels, Outcome, Role
 from tradingsystem.domain.seals import Seal
 from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
 from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind, Mark, TradingState
@@ -154,6 +154,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
             rolled_back_because="LiveLoss",
             rolled_back_to=3,
             rolled_back_at_ns=AT_NS + 1,
+            drifted={"3": "stability index: spread 4.90"},
             command="9",
             kept=(2, 3, 5),
         ),
@@ -163,6 +164,10 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "order_update": (
         OrderUpdate(event="partial_fill", at_ns=AT_NS, order=ORDER, execution_id="e1", price=Decimal("123.44"), quantity=5),
         OrderUpdate,
+    ),
+    "feature_sample": (
+        FeatureSample(session_open_ns=AT_NS, elapsed=0.25, symbols=("BRK.B",), values=bytes(range(200))),
+        FeatureSample,
     ),
     "outcomes": (
         [Outcome(model=4, role=Role.CANARY, symbol="BRK.B", at_ns=AT_NS, closed_ns=AT_NS + 5, p=0.61, members=(0.5, 0.6, 0.7), label=1)],

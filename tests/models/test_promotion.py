@@ -25,7 +25,7 @@ from tradingsystem.bundles.evidence import Evidence
 from tradingsystem.bundles.graph import build
 from tradingsystem.bundles.sequential import ROWS_MIN
 from tradingsystem.domain.control import CommandAnswer, ModelAct, ModelCommand, ModelsAssigned, ModelsState
-from tradingsystem.domain.outcomes import Agreement, FilterModels, Outcome, Role
+from tradingsystem.domain.outcomes import Agreement, FeatureSample, FilterModels, Outcome, Role
 from tradingsystem.messages.codec import decode, encode
 
 __all__ = ["store"]
@@ -35,11 +35,11 @@ BETTER = np.random.default_rng(3).normal(1.0, 1.0, 100)
 
 
 def published(
-    folder: Path, version: int, proof: Evidence | None, *, wrong: float = 0.0, key: Ed25519PrivateKey = KEY, **changed: Any
+    folder: Path, version: int, proof: Evidence | None, *, wrong: float = 0.0, key: Ed25519PrivateKey = KEY, rows: int = 8, **changed: Any
 ) -> None:
     """A candidate as a learning job leaves it: made elsewhere, then renamed into its number. ``wrong`` is added to what its golden vectors promise."""
     graph = build(some_weights(), int8=True)
-    features = np.random.default_rng(version).normal(size=(8, 50)).astype(np.float32)
+    features = np.random.default_rng(version).normal(size=(rows, 50)).astype(np.float32)
     answers = run(open_session(graph), features)
     golden = Golden(features, answers.members, (answers.blend + np.float32(wrong)).astype(np.float32))
     made = folder / f".made-{version}"
@@ -195,5 +195,33 @@ def test_a_person_promotes_past_the_gate_and_takes_back(store: Path) -> None:
             assert "by ada: drill" in state.rolled_back_because
             assert (await ask(ModelAct.PROMOTE, 9)).accepted
             assert (await told(life, lambda state: "9" in state.refused)).serving == 3
+
+    asyncio.run(scenario())
+
+
+def half_a_session(bus: Any, off: float) -> None:
+    """The rows of a morning, all features off by so much, and the first of the afternoon."""
+    for elapsed in (0.4, 0.6):
+        values = (np.random.default_rng(5).normal(size=(600, 50)) + off).astype("<f4")
+        symbols = tuple(f"S{row}" for row in range(600))
+        bus.publish(SUBJECTS.features, encode(FeatureSample(session_open_ns=1, elapsed=elapsed, symbols=symbols, values=values.tobytes())))
+
+
+def test_drift_ends_a_trial_and_takes_nobody_back(store: Path) -> None:
+    """A candidate's evidence was made on something else; of the serving version it is an alarm that says which features, since the one before it reads
+    the same."""
+
+    async def scenario() -> None:
+        async with alive(store, InProcessJournal("momentum")) as life:
+            published(store, 4, against_three(BETTER), rows=512)
+            await through(life, 4)
+            published(store, 5, msgspec.structs.replace(evidence(BETTER), champion=4), rows=512)
+            await told(life, lambda state: state.phase == "Shadow")
+            half_a_session(life.bus, 0.0)
+            half_a_session(life.bus, 4.0)
+            state = await told(life, lambda state: "5" in state.refused)
+            assert state.refused["5"].startswith("Drift: stability index over half a session: ")
+            assert (state.serving, state.previous, state.rolled_back) == (4, 3, 0)
+            assert "4" in (await told(life, lambda state: bool(state.drifted))).drifted
 
     asyncio.run(scenario())

@@ -84,6 +84,7 @@ class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
     rolled_back_because: str = ""
     rolled_back_to: int = 0  # the version that took over then
     rolled_back_at_ns: int = 0  # market time
+    drifted: dict[str, str] = {}  # version -> what it reads live is not what it was judged on: which features, how far
     command: str = ""  # id of the newest act of a person that it has answered
     kept: tuple[int, ...] = ()  # what no collection may take: in use, about to be, pinned, or in the queue for a trial
 

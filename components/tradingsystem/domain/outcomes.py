@@ -67,3 +67,12 @@ class FilterModels(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: int  # closed predictions published since the start
     outcomes_open: int
     outcomes_dropped: int  # predictions that could not be followed to their end, or were never answered
+
+
+class FeatureSample(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that models read live in about a minute, thinned: for who watches drift."""
+
+    session_open_ns: int
+    elapsed: float  # share of that session that had passed, 0 to 1
+    symbols: tuple[str, ...]  # of the rows
+    values: bytes  # float32, little endian, rows x 50 in the order of the catalogue

@@ -211,6 +211,8 @@ class FilterService:
         self._asking.shadow(self.state.market, swept, len(self._inbox))
         if swept.full:
             self._publish_models()
+            if (sample := self.trials.sample()) is not None:
+                self._bus.publish(self._subjects.features, encode(sample))
             self._count(swept)
             self._publish_wanted()
             await self._store()

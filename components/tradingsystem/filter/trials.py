@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradingsystem.bundles.manifest import Manifest
-from tradingsystem.domain.outcomes import Agreement, Outcome, Role
+from tradingsystem.domain.outcomes import Agreement, FeatureSample, Outcome, Role
 from tradingsystem.domain.rows import F32, F64, I32
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.ensemble.blend import assess
@@ -20,6 +20,7 @@ from tradingsystem.ensemble.labels import LabelRule
 from tradingsystem.ensemble.outcomes import Closed, OpenPredictions, due
 from tradingsystem.filter.agreeing import Comparison
 from tradingsystem.filter.deciding import Decider, Judged, Serving, wishes
+from tradingsystem.filter.sampling import Sampling
 from tradingsystem.filter.step import Swept
 from tradingsystem.interfaces import Scores
 from tradingsystem.market import columns as c
@@ -51,6 +52,7 @@ class Trials:
         self._window: ConfidenceWindow | None = None
         self._comparisons: dict[Role, Comparison] = {}
         self._symbols: tuple[str, ...] = ()
+        self.sampling = Sampling()
         self._second = -1  # of the session, at the last full sweep
         self._sampled: I32 = np.empty(0, np.int32)
 
@@ -116,6 +118,10 @@ class Trials:
         if not decider.judged:
             return
         rows = swept.features.rows[self._sampled]
+        if (
+            swept.entries and len(rows) and market.session is not None
+        ):  # while windows fill, features are no market: training leaves them out, too
+            self.sampling.take(market.session, self._second, market.symbols, rows, swept.features.values[self._sampled])
         for judged in decider.judged:
             said = (judged.assessed.p[self._sampled], judged.members[self._sampled])
             self._expect(market, rows, judged.manifest, judged.role, said)
@@ -127,6 +133,10 @@ class Trials:
             comparison.was_late()
         elif Role.SERVING in by_role:
             self._compare(comparison, decider, by_role[Role.SERVING], by_role[Role.CANARY], full=swept.full, second=self._second)
+
+    def sample(self) -> FeatureSample | None:
+        """The features of a minute's candidates, when they are due."""
+        return self.sampling.due(self._second)
 
     def _expect(self, market: MarketState, rows: I32, manifest: Manifest, role: Role, said: tuple[F64, F32] | None = None) -> None:
         session = market.session

@@ -31,7 +31,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
     subject = Subjects(system)
     speaks: dict[str, tuple[str, ...]] = {
         "ingestion": (subject.tape, subject.frames),
-        "filter": (subject.marks, subject.outcomes, subject.candidates, subject.journal_cut, subject.journal_signal),
+        "filter": (subject.marks, subject.outcomes, subject.features, subject.candidates, subject.journal_cut, subject.journal_signal),
         "execution": (
             subject.held,
             subject.journal_inbox,
@@ -68,7 +68,7 @@ def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
     if name == "recorder":
         subscribe = (*subscribe, subject.frames)
     if name == "models":
-        subscribe = (*subscribe, subject.outcomes)
+        subscribe = (*subscribe, subject.outcomes, subject.features)
     return Permissions(user=name, publish=publish, subscribe=subscribe)
 
 

@@ -41,6 +41,11 @@ class Subjects:
         return f"outcome.{self.system}"
 
     @property
+    def features(self) -> str:
+        """``FeatureSample``, by the filter, for models: rows that were read live, thinned, once a minute."""
+        return f"feature.{self.system}"
+
+    @property
     def candidates(self) -> str:
         """Symbols that deserve quotes and trades, by the filter, for ingestion's tiers."""
         return f"want.{self.system}.filter"

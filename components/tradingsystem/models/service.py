@@ -14,15 +14,16 @@ import msgspec
 import structlog
 
 from tradingsystem.bundles import promotion
-from tradingsystem.bundles.bundle import InvalidBundle
-from tradingsystem.bundles.promotion import Appeared, Begun, Event, Pinned, Promoted, State, TakenBack
-from tradingsystem.bundles.refusal import ModelRefused
+from tradingsystem.bundles.bundle import Bundle, InvalidBundle
+from tradingsystem.bundles.promotion import Alarmed, Appeared, Begun, Event, Pinned, Promoted, State, TakenBack
+from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.domain.control import CommandAnswer, ModelAct, ModelCommand, ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
 from tradingsystem.domain.errors import TryAgain
-from tradingsystem.domain.outcomes import FilterModels, Outcome
+from tradingsystem.domain.outcomes import FeatureSample, FilterModels, Outcome
 from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.models.drifting import DriftWatch
 from tradingsystem.models.online import OnlineWeights
 from tradingsystem.models.promoting import Promoting
 from tradingsystem.models.store import Choice
@@ -68,6 +69,8 @@ class ModelsService:
         self._unreadable: dict[int, str] = {}  # refused when the first one was chosen
         self._filter: FilterModels | None = None
         self._loss = LiveLoss()
+        self._drift = DriftWatch()
+        self._drift_told: dict[int, str] = {}
         self._obeyed = ""  # id of the newest command that was answered
         self._commands: list[tuple[ModelCommand, Callable[[bytes], None] | None]] = []
         self._changed = asyncio.Event()
@@ -99,6 +102,7 @@ class ModelsService:
         followed = await self._journal.follow(self._subjects.journal_spec, 1, self._on_spec)
         heard = [
             await self._bus.subscribe(self._subjects.outcomes, self._on_outcomes),
+            await self._bus.subscribe(self._subjects.features, self._on_features, pending_max=8),
             await self._bus.subscribe(self._subjects.state("filter"), self._on_filter, pending_max=8),
             await self._bus.subscribe(self._subjects.command_models, self._on_command),
         ]
@@ -163,6 +167,13 @@ class ModelsService:
         self._online.hear(outcomes)
         self._loss.hear(outcomes)
 
+    def _on_features(self, delivery: Delivery) -> None:
+        try:
+            self._drift.hear(decode(delivery.payload, FeatureSample))
+        except (Malformed, ValueError) as error:
+            metrics.bus_malformed.labels(kind="feature").inc()
+            log.warning("features_malformed", reason=str(error))
+
     def _on_filter(self, delivery: Delivery) -> None:
         try:
             self._filter = decode(delivery.payload, FilterModels)
@@ -195,7 +206,7 @@ class ModelsService:
         if self._filter is not None:
             for event in said(self._state, self._filter, now_ns):
                 await self._tell(event)
-        for event in self._loss.worse(now_ns):
+        for event in (*self._loss.worse(now_ns), *self._drifting(now_ns)):
             await self._tell(event)
         try:
             while (answered := await self._promoting.answer(self._state, now_ns)) is not None:
@@ -204,6 +215,21 @@ class ModelsService:
         except TryAgain as error:  # what waits for the server goes on waiting
             log.warning("model_server_unreachable", reason=str(error))
         await self._assign()
+
+    def _drifting(self, now_ns: int) -> list[Event]:
+        """Drift ends a trial: what the candidate reads is not what its evidence was made on. Of the serving version it is an alarm and no more: the one
+        before it reads the same features, and is not better for being older."""
+        told = self._drift.told()
+        for version, words in told.items():
+            if version not in self._drift_told:
+                metrics.alarms.labels(alarm="drift").inc()
+                log.error("drift", version=version, serving=self._state.serving, what=words)
+        self._drift_told = told
+        metrics.features_drifted.set(self._drift.drifted(self._state.serving))
+        trial = self._state.trial
+        if trial is None or trial.version not in told:
+            return []
+        return [Alarmed(at_ns=now_ns, version=trial.version, refusal=Refusal.DRIFT, detail=told[trial.version])]
 
     async def _tell(self, event: Event) -> None:
         """Journal what changes the state, then change it."""
@@ -255,12 +281,22 @@ class ModelsService:
         self._assigned = wanted
         log.info("models_assigned", serving=wanted.serving, canary=wanted.canary, shadow=wanted.shadow)
         try:
-            manifest = self._promoting.read(wanted.serving).manifest
+            serving = self._promoting.read(wanted.serving)
         except InvalidBundle as error:  # it was verified when it was chosen: somebody has touched the store since
             log.error("serving_bundle_damaged", version=wanted.serving, reason=str(error))
             return
+        manifest = serving.manifest
         self._loss.between(wanted.serving, wanted.canary or wanted.shadow, manifest.horizon_seconds)
+        self._watch_drift(serving, wanted.canary or wanted.shadow)
         await self._weigh(self._online.serve(manifest))
+
+    def _watch_drift(self, serving: Bundle, beside: int) -> None:
+        """Whose golden rows live ones are held against: who serves and who is on trial."""
+        golden = {serving.manifest.version: serving.golden.features}
+        if self._state.trial is not None and self._state.trial.version == beside:
+            with contextlib.suppress(InvalidBundle):  # it was verified when it was probed; who asks it next says what has become of it
+                golden[beside] = self._promoting.read(beside).golden.features
+        self._drift.over(golden)
 
     async def _settle(self, versions: tuple[int, ...]) -> None:
         """Have exactly these loaded where models are served. A server that cannot be reached holds up no pointer: the filter has what serves itself."""
@@ -296,6 +332,7 @@ class ModelsService:
             rolled_back_because=f"{back.refusal.value}: {back.detail}" if back is not None else "",
             rolled_back_to=state.rolled_back_to,
             rolled_back_at_ns=back.at_ns if back is not None else 0,
+            drifted={str(version): words for version, words in self._drift_told.items()},
             command=self._obeyed,
             kept=tuple(sorted(promotion.kept(state))),
         )

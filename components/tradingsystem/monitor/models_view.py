@@ -29,10 +29,16 @@ def told(state: ModelsState) -> list[str]:
 
 def problems(state: ModelsState) -> list[str]:
     """What a person should know, one sentence each. A candidate that was refused is none: nothing has changed by it."""
+    drifted = state.drifted.get(str(state.serving))
+    found = (
+        [f"what version {state.serving} reads live is not what it was judged on: {drifted}; it serves on: a person decides"]
+        if drifted
+        else []
+    )
     if not state.pinned or state.pinned == state.serving:
-        return []
+        return found
     why = state.refused.get(str(state.pinned), "it has not been looked at yet")
-    return [f"version {state.pinned} is pinned and does not serve: {why}; version {state.serving} does"]
+    return [*found, f"version {state.pinned} is pinned and does not serve: {why}; version {state.serving} does"]
 
 
 def trial(state: ModelsState) -> str:

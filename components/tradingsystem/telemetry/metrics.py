@@ -87,6 +87,7 @@ outcomes = _counter(names.OUTCOMES)
 weights_update = _gauge(names.WEIGHTS_UPDATE)
 models_expired = _gauge(names.MODELS_EXPIRED)
 model_version = _gauge(names.MODEL_VERSION)
+features_drifted = _gauge(names.FEATURES_DRIFTED)
 models_refused = _counter(names.MODELS_REFUSED)
 
 intents = _counter(names.INTENTS)

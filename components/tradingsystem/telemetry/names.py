@@ -90,6 +90,7 @@ MODEL_VERSION = Name(
     "Version of the bundle that serves, was served before, is pinned, on trial, heard in part or unheard; 0: none",
     ("role",),
 )
+FEATURES_DRIFTED = Name("features_drifted", "Features whose live rows are not what the serving version was judged on")
 MODELS_REFUSED = Name("models_refused_total", "Versions that were refused or taken back", ("refusal",))
 
 # Trading.
