@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from tradingsystem.domain.control import ClockTick, ModelsAssigned, SourceState,
 from tradingsystem.domain.orders import OrderIntent
 from tradingsystem.domain.rows import COLUMNS, Rows, empty
 from tradingsystem.messages.batch import ROWS_MAX, Batch, decode_batch, encode_batch
+from tradingsystem.messages.batch import SCHEMA as BATCH_SCHEMA
 from tradingsystem.messages.codec import Malformed, decode, encode, plain, read_json
 from tradingsystem.messages.schema import SCHEMA_VERSION
 from tradingsystem.messages.subjects import Subjects, symbol_token
@@ -106,6 +108,41 @@ def test_a_batch_survives_bit_for_bit(batch: Batch) -> None:
         batch.gap,
         batch.notes,
     )
+    for (name, sent), (_, got) in zip(batch.rows.columns(), again.rows.columns(), strict=True):
+        assert sent.tobytes() == got.tobytes(), name
+
+
+def framed_by_arrow(rows: Rows, options: pa.ipc.IpcWriteOptions | None = None) -> bytes:
+    """The rows as Arrow itself writes them, without their schema."""
+    arrays = [
+        pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(column)])
+        for kind, (_, column) in zip(BATCH_SCHEMA.types, rows.columns(), strict=True)
+    ]
+    record, sink = pa.RecordBatch.from_arrays(arrays, schema=BATCH_SCHEMA), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, BATCH_SCHEMA, options=options) as stream:
+        stream.write_batch(record)  # the schema is written with the first
+        before = sink.tell()
+        stream.write_batch(record)
+        after = sink.tell()
+    return bytes(sink.getvalue()[before:after])
+
+
+@given(batches())
+def test_the_rows_are_framed_as_arrow_frames_them(batch: Batch) -> None:
+    """Byte for byte, so that every reader of Arrow can go on reading a tape."""
+    payload = encode_batch(batch)
+    assert payload.endswith(framed_by_arrow(batch.rows)) or not len(batch.rows)
+
+
+def test_rows_that_are_framed_in_another_way_are_read_too() -> None:
+    """Compressed, say: what is not framed as we do it is left to Arrow."""
+    batch = golden_batch()
+    ours = framed_by_arrow(batch.rows)
+    theirs = framed_by_arrow(batch.rows, pa.ipc.IpcWriteOptions(compression="zstd"))
+    payload = encode_batch(batch)
+    assert payload.endswith(ours)
+    assert theirs != ours
+    again = decode_batch(payload.removesuffix(ours) + theirs)
     for (name, sent), (_, got) in zip(batch.rows.columns(), again.rows.columns(), strict=True):
         assert sent.tobytes() == got.tobytes(), name
 
