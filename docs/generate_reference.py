@@ -16,6 +16,7 @@ import typer.main
 from tradingsystem.cli.application import application
 from tradingsystem.domain.orders import TERMINAL, OrderState
 from tradingsystem.domain.trading import LatchKind
+from tradingsystem.execution.ages import PATIENCE
 from tradingsystem.execution.latches import ABOUT
 from tradingsystem.execution.orders import Move, judge, transitions_table
 from tradingsystem.features.catalogue import FEATURES
@@ -155,7 +156,22 @@ def latches() -> str:
         "What stops the system until a person lets it go on. A latch is durable before anybody is told of it, survives restarts, upgrades and wiped stores, "
         "and is cleared by its id, with name and reason: `tradingsystem clear`. Each is reached, through the service and over the broker's wire, by a scenario."
     )
-    return page("Latches", text, table(["kind", "forces", "when", "let go", "scenario"], rows))
+    ages = (
+        (f"`{heard.value}`", one.means, f"{one.reducing_seconds // 60} min", f"{one.halted_seconds // 60} min")
+        for heard, one in PATIENCE.items()
+    )
+    silence = (
+        "What forces the trading state down without a latch, and lets go by itself when it is heard again. The resource is told by the operator, once a round; "
+        "where there is none, on one machine, nobody speaks for it and it does not grow old. Market data counts while the session runs. Machine time."
+    )
+    return page(
+        "Latches",
+        text,
+        table(["kind", "forces", "when", "let go", "scenario"], rows),
+        "## By age",
+        silence,
+        table(["not heard", "when", "Reducing after", "Halted after"], ages),
+    )
 
 
 def scenarios(kind: LatchKind) -> list[str]:

@@ -125,6 +125,12 @@ class ControlChannel:
         log.info("settings_journaled", of=self._system, generation=generation)
         return generation
 
+    async def say_it_stands(self) -> None:
+        """Tell execution that the resource was read from the API server just now. Lost like any word on a bus: the next round says it again."""
+        if (client := self._client) is not None:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await client.publish(self._subjects.resource, b"")
+
     def is_in_force(self, settings: bytes) -> bool:
         """Whether these settings are the newest entry, and nobody has applied others since."""
         known, beat = self._journaled, self._beats.get("execution")

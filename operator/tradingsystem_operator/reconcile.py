@@ -90,6 +90,8 @@ class Reconciler:
             await self._apply(seen, is_new=is_new)
             await self._put_settings_in_force(seen)
             await self._clear_latch(seen)
+        if seen.memory.channel is not None:
+            await seen.memory.channel.say_it_stands()
         await self._tell(seen, telling.facts_of(seen, datetime.now(UTC)))
 
     async def close(self) -> None:

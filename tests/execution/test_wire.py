@@ -14,7 +14,7 @@ from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.domain.control import CommandKind
 from tradingsystem.domain.orders import OrderIntent
 from tradingsystem.domain.trading import LatchKind, TradingState
-from tradingsystem.execution import inbox, recovery, service
+from tradingsystem.execution import inbox, recovery, restoring, service
 from tradingsystem.execution.protection import cover_of
 from tradingsystem.execution.recovery import fold
 from tradingsystem.messages.codec import decode, encode
@@ -178,7 +178,7 @@ def test_killed_three_times_on_the_real_journal(tmp_path: Path, monkeypatch: pyt
         assert sum(1 for order in venue.ledger.orders.values() if order.side == "buy") == 6
         checkpoints = [entry async for entry in own.read(venue.subjects.journal_checkpoint)]
         assert checkpoints
-        again = await service.rebuild_from(own, venue.subjects)
+        again = await restoring.rebuild_from(own, venue.subjects)
         assert encode(again.state) == encode(last.service.state)
         assert again.intents == again.latches == again.cleared == ()
         everything = [decode(entry.payload, inbox.InboxEntry) async for entry in own.read(venue.subjects.journal_inbox)]

@@ -23,6 +23,7 @@ SERVICES = "tests/faults/test_services.py"
 JOURNAL = "tests/faults/test_journal.py"
 NATS = "tests/promises/test_nats_faults.py"
 EXECUTION = "tests/execution/test_faults.py"
+AGES = "tests/execution/test_ages.py"
 WRITER = "tests/execution/test_writer.py"
 WIRE = "tests/execution/test_wire.py"
 STREAM = "tests/adapters/test_alpaca_stream.py"
@@ -153,13 +154,15 @@ CATALOGUE = (
     ),
     Row(
         "A feed stops",
-        "The mute connection is replaced; what is not fresh is not traded",
+        "The mute connection is replaced; what is not fresh is not traded; all feeds for a minute: Reducing, for five: Halted",
         (
             "tests/adapters/test_polygon_client.py::test_a_mute_connection_is_left_and_replaced",
             "tests/ingestion/test_freshness.py::test_symbols_without_a_fresh_quote_are_named",
             "tests/filter/test_service.py::test_what_nobody_has_is_a_gap_that_stops_entries",
+            f"{AGES}::test_one_fresh_feed_of_prices_is_enough",
+            f"{AGES}::test_reducing_by_age_opens_nothing_and_closes_what_is_held",
+            f"{AGES}::test_the_service_listens_and_looks",
         ),
-        "the step from Reducing to Halted by age",
     ),
     Row(
         "Clock jumps",
@@ -247,10 +250,18 @@ CATALOGUE = (
         ),
     ),
     Row(
-        "Kubernetes API away for ten minutes",
-        "Pods trade on, then reduce; the kill switch still works",
-        ("tests/kubernetes/test_2_repair.py::test_without_an_api_server_pods_trade_on",),
-        "longer than a minute, the kill switch meanwhile, and Reducing once the resource has not been heard for long, which this build does not do",
+        "Kubernetes API, or the operator, away for long",
+        "Pods trade on and the kill switch works; after 15 minutes Reducing, after an hour Halted, and back by itself",
+        (
+            "tests/kubernetes/test_2_repair.py::test_without_an_api_server_pods_trade_on",
+            f"{AGES}::test_a_silence_is_told_once_at_each_step_and_once_when_it_ends",
+            f"{AGES}::test_reducing_by_age_opens_nothing_and_closes_what_is_held",
+            f"{AGES}::test_halted_by_age_cancels_open_entries_and_ends_by_itself",
+            f"{AGES}::test_the_service_listens_and_looks",
+            "tests/operator/test_control.py::test_execution_hears_that_the_resource_stands",
+            "tests/operator/test_running_system.py::test_execution_is_told_of_the_resource_as_long_as_it_is_read",
+        ),
+        "the quarter of an hour on real pods",
     ),
     Row(
         "An invalid edit of the resource",

@@ -16,7 +16,13 @@ FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 
 SERVICES = {"ingestion", "filter", "execution", "recorder", "monitor", "watcher", "models", "learning"}
-SHELLS = {("filter", "asking.py"), ("execution", "courier.py"), ("execution", "writer.py"), ("models", "promoting.py")}
+SHELLS = {
+    ("filter", "asking.py"),
+    ("execution", "courier.py"),
+    ("execution", "restoring.py"),
+    ("execution", "writer.py"),
+    ("models", "promoting.py"),
+}
 PURE = {"domain", "spec", "messages", "market", "bundles", "features", "ensemble", "risk", "sizing"}
 
 # What reaches outside: the clock, chance, the network, other processes, the log.

@@ -38,6 +38,7 @@ ONLY_SPEAKERS = {
     SUBJECTS.command: PERSON,
     SUBJECTS.command_models: PERSON,
     SUBJECTS.journal_spec: PERSON,
+    SUBJECTS.resource: PERSON,
 }
 
 

@@ -34,7 +34,7 @@ class Execution:
         self.commands: list[Command] = []
         self.applied: list[SpecApplied] = []
         self.takes_over = True
-        self.said = 0
+        self.said = self.resource_told = 0
         self.answer: Callable[[Command], CommandAnswer] = lambda command: CommandAnswer(id=command.id, accepted=True, reason="done")
 
     @property
@@ -50,6 +50,7 @@ class Execution:
         await journal.open()
         try:
             await bus.subscribe(self.subjects.command, self._on_command)
+            await bus.subscribe(self.subjects.resource, self._on_resource)
             following = await journal.follow(self.subjects.journal_spec, 1, self._on_spec)
             task = asyncio.create_task(self._say(bus))
             try:
@@ -86,6 +87,9 @@ class Execution:
     def _on_spec(self, entry: Entry) -> None:
         if self.takes_over:
             self.applied.append(decode(entry.payload, SpecApplied))
+
+    def _on_resource(self, delivery: Delivery) -> None:
+        self.resource_told += 1
 
     def _on_command(self, delivery: Delivery) -> None:
         command: Command = decode(delivery.payload, Command)

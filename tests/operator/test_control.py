@@ -124,6 +124,24 @@ def test_generations_go_on_from_whatever_was_applied_by_others(server: RunningSe
     run(main())
 
 
+def test_execution_hears_that_the_resource_stands(server: RunningServer) -> None:
+    """Each round's word arrives with the users of production; without a connection it is lost and breaks nothing."""
+
+    async def main() -> None:
+        execution = Execution(SYSTEM)
+        channel = channel_to(server, Woken())
+        await channel.say_it_stands()
+        channel.start()
+        async with execution.speaking(server):
+            await until(lambda: connected(channel))
+            for count in (1, 2):
+                await channel.say_it_stands()
+                await until(lambda count=count: execution.resource_told == count)
+        await channel.close()
+
+    run(main())
+
+
 def test_of_two_that_write_in_the_same_moment_one_is_refused(server: RunningServer) -> None:
     """Two operators that meet must not put an older spec over a newer one: the journal takes one, the other looks again."""
 

@@ -172,6 +172,18 @@ def test_workloads_start_in_order_and_the_status_tells_all(scene: Scene) -> None
     assert scene.here.condition("momentum", "TradingEnabled")["status"] == "True"
 
 
+def test_execution_is_told_of_the_resource_as_long_as_it_is_read(scene: Scene) -> None:
+    """Told by rounds that read it from the API server, before a resync would have come: execution need not believe in it for ever."""
+    until("told", lambda: scene.execution.resource_told)
+    before = scene.execution.resource_told
+    until("told again", lambda: scene.execution.resource_told > before, 60.0)
+    scene.running.end()
+    told = scene.execution.resource_told
+    said = scene.execution.said
+    until("execution has spoken on", lambda: scene.execution.said > said + 10)
+    assert scene.execution.resource_told == told
+
+
 def test_a_limit_is_lowered_without_a_restart_and_the_last_of_quick_edits_holds(scene: Scene) -> None:
     """Five edits in a row: entries of rising generations, the newest is the last spec, and no pod's template moves."""
     before = scene.template()

@@ -15,7 +15,8 @@ from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.control import Command, CommandKind
 from tradingsystem.domain.orders import Account, BrokerOrder, BrokerPosition, OrderIntent, OrderUpdate
 from tradingsystem.domain.signals import Signal
-from tradingsystem.domain.trading import Latch, LatchCleared, Mark
+from tradingsystem.domain.trading import Latch, LatchCleared, Mark, TradingState
+from tradingsystem.execution.ages import Heard
 from tradingsystem.messages.codec import decode, read_json
 from tradingsystem.spec.slices import ExecutionSlice, LiveSettings
 
@@ -144,6 +145,14 @@ class PeersHeard(_Entry, frozen=True, kw_only=True):
     problem: str
 
 
+class AgeJudged(_Entry, frozen=True, kw_only=True):
+    """Something that must be heard has been silent for too long, and what that forces; Active: it is heard again."""
+
+    heard: Heard
+    state: TradingState
+    reason: str
+
+
 class ConnectionChanged(_Entry, frozen=True, kw_only=True):
     """The update stream began or ceased to be received."""
 
@@ -179,6 +188,7 @@ InboxEntry = (
     | HaltFileSeen
     | SpecReceived
     | PeersHeard
+    | AgeJudged
     | ConnectionChanged
     | SnapshotReceived
     | SessionReceived

@@ -25,11 +25,13 @@ from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND
 from tradingsystem.domain.trading import Latch, LatchCleared, Mark, TradingState
 from tradingsystem.execution import actions as act
 from tradingsystem.execution import halting, inbox
+from tradingsystem.execution.ages import Ages, FeedsTold, Heard
 from tradingsystem.execution.courier import Courier
 from tradingsystem.execution.exposure import gross_notional
 from tradingsystem.execution.orders import Role
 from tradingsystem.execution.protection import safe_to_leave
-from tradingsystem.execution.recovery import CHECKPOINT_ENTRIES, RECENT_SEQS, Recovered, rebuild
+from tradingsystem.execution.recovery import CHECKPOINT_ENTRIES, Recovered
+from tradingsystem.execution.restoring import rebuild_from
 from tradingsystem.execution.state import State
 from tradingsystem.execution.status import publish_metrics, status_of
 from tradingsystem.execution.step import begin, step
@@ -46,7 +48,8 @@ STATUS_MACHINE_NS = 250 * NS_PER_MILLISECOND
 WAITING_MAX = 20_000
 LAG_MAX = 64  # applied entries that may wait for an intent before they are journaled
 DRAIN_SECONDS = 5.0
-HALT_FILE_SECONDS = 1.0
+WATCH_SECONDS = 1.0
+FEEDS = "ingestion"
 KEPT_SECONDS = 3.0  # how long a person waits for a latch to be durable, less than a command's own time-out
 NOT_DURABLE = "NOT durable yet, a restart would forget it: the journal does not answer"
 TELL_ANYWAY_SECONDS = 1.0
@@ -83,6 +86,8 @@ class ExecutionService:
         self._halt_file, self._known_store = halt_file, None if folder is None else folder / "journal-identity"
         self._peers, self._peer_names = Peers(peers), peers
         self._peers_told = self._peers.problem()
+        expected = {Heard.RESOURCE: spec.live_from_journal, Heard.MARKET_DATA: FEEDS in peers}
+        self._ages = Ages((heard for heard, is_expected in expected.items() if is_expected), clock.monotonic())
         self._writer = Writer(owner=owner, lease=lease, journal=journal, subjects=self._subjects, clock=clock)
         self._courier = Courier(
             clock=clock,
@@ -139,7 +144,7 @@ class ExecutionService:
         subscriptions = await self._subscribe()
         self._spawn(self._broker.updates(self._on_update, self._on_connection))
         self._spawn(self._tick())
-        self._spawn(self._watch_halt_file())
+        self._spawn(self._watch())
         self._spawn(self._tell_anyway())
         self._spawn(self._remember(store))
         self._spawn(self._writer.keep(self._on_lease_lost))
@@ -179,6 +184,8 @@ class ExecutionService:
             await self._bus.subscribe(subjects.marks, self._on_marks),
             await self._bus.subscribe(subjects.command, self._on_command),
             *[await self._bus.subscribe(subjects.beat(name), self._on_beat) for name in self._peer_names],
+            await self._bus.subscribe(subjects.state(FEEDS), self._on_feeds),
+            await self._bus.subscribe(subjects.resource, lambda _: self._ages.hear(Heard.RESOURCE, self._clock.monotonic())),
             await self._journal.follow(subjects.journal_spec, 1, self._on_spec),
             await self._journal.follow(subjects.journal_signal, self.state.signal_seq + 1, self._on_signal),
         ]
@@ -294,6 +301,16 @@ class ExecutionService:
             self._peers_told = problem
             self._offer(inbox.PeersHeard(received_at_ns=self._clock.now(), problem=problem))
 
+    def _on_feeds(self, delivery: Delivery) -> None:
+        try:
+            fresh: bool = decode(delivery.payload, FeedsTold).fresh
+        except Malformed as error:
+            metrics.bus_malformed.labels(kind="feeds").inc()
+            _log.warning("feeds_unreadable", reason=str(error))
+            return
+        if fresh:
+            self._ages.hear(Heard.MARKET_DATA, self._clock.monotonic())
+
     def _on_spec(self, entry: Entry) -> None:
         try:
             applied: SpecApplied = decode(entry.payload, SpecApplied)
@@ -331,14 +348,16 @@ class ExecutionService:
             await asyncio.sleep(TELL_ANYWAY_SECONDS)
             self._tell_status()
 
-    async def _watch_halt_file(self) -> None:
-        """Once a machine second, whatever the market's time does: a halt must work when nothing else does."""
+    async def _watch(self) -> None:
+        """Once a machine second, whatever the market's time does: a halt must work when nothing else does, and silence is only noticed by who looks."""
         while True:
+            for judged in self._ages.changes(self._clock.monotonic()):
+                self._offer(inbox.AgeJudged(received_at_ns=self._clock.now(), **judged._asdict()))
             if (reason := self._halt_file()) is not None and not any(
                 latch.set_by == halting.BY_FILE for latch in self.state.latches.values()
             ):
                 self._offer(inbox.HaltFileSeen(received_at_ns=self._clock.now(), reason=reason))
-            await asyncio.sleep(HALT_FILE_SECONDS)
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def _remember(self, store: str) -> None:
         """Beside the journal, so that a wiped one is noticed; not before the latch that says so is durable."""
@@ -462,20 +481,3 @@ class ExecutionService:
         self._tell_status()
         self._record()
         await self._journal.flush()
-
-
-async def rebuild_from(journal: Journal, subjects: Subjects) -> Recovered:
-    """The state that the newest checkpoint and the inbox after it give, and what intents and latches know beyond it."""
-    checkpoint: Entry | None = None
-    for first in (max(await journal.last_seq() - RECENT_SEQS, 1), 1):
-        async for entry in journal.read(subjects.journal_checkpoint, first):
-            checkpoint = entry
-        if checkpoint is not None or first == 1:
-            break
-    after = 1 if checkpoint is None else checkpoint.seq + 1
-    entries: list[inbox.InboxEntry] = [
-        decode(entry.payload, inbox.InboxEntry) async for entry in journal.read(subjects.journal_inbox, after)
-    ]
-    intents = [entry.payload async for entry in journal.read(subjects.journal_intents, after)]
-    latches = [entry.payload async for entry in journal.read(subjects.journal_latch)]
-    return rebuild(entries, intents, latches, checkpoint.payload if checkpoint is not None else None)

@@ -16,7 +16,7 @@ from tradingsystem.domain.orders import Account, OrderState
 from tradingsystem.domain.time import NS_PER_SECOND, new_york_date
 from tradingsystem.domain.trading import Latch, Mark, TradingState
 from tradingsystem.execution.book import Book
-from tradingsystem.execution.latches import state_of
+from tradingsystem.execution.latches import deepest, state_of
 from tradingsystem.execution.orders import Role
 from tradingsystem.execution.positions import ZERO, Position
 from tradingsystem.execution.statistics import Statistics
@@ -58,6 +58,13 @@ class Halting(msgspec.Struct):
     alarmed_ns: int = 0
 
 
+class Silence(msgspec.Struct, frozen=True):
+    """What the silence of something forces, and why."""
+
+    state: TradingState
+    reason: str
+
+
 class State(msgspec.Struct, kw_only=True):
     """The whole of it."""
 
@@ -71,6 +78,7 @@ class State(msgspec.Struct, kw_only=True):
     clock_at_ns: int = 0
     signal_seq: int = 0
     peers_problem: str = ""  # why the services do not make one system
+    silences: dict[str, Silence] = {}  # what has not been heard for too long
     connected: bool = False
     reconciled: bool = False
     stopping: bool = False
@@ -121,7 +129,11 @@ class State(msgspec.Struct, kw_only=True):
         """The state in force, and why."""
         if self.stopping:
             return TradingState.HALTED, "the process is stopping"
-        return state_of(TradingState(self.live.trading.state.value), self.latches)
+        state, why = state_of(TradingState(self.live.trading.state.value), self.latches)
+        for silence in self.silences.values():
+            if deepest([state, silence.state]) is not state:
+                state, why = silence.state, silence.reason
+        return state, why
 
     def held(self, symbol: str) -> int:
         """Shares of a symbol by our fills."""

@@ -16,6 +16,7 @@ from tradingsystem.execution import answers, entries, flatten, halting, limits, 
 from tradingsystem.execution.actions import Action, Alert, Answer, AskSession, ClearLatch, Lookup, SetLatch, TakeSnapshot
 from tradingsystem.execution.book import Learned
 from tradingsystem.execution.inbox import (
+    AgeJudged,
     AnswerReceived,
     CommandReceived,
     ConnectionChanged,
@@ -37,7 +38,7 @@ from tradingsystem.execution.inbox import (
 from tradingsystem.execution.latches import cleared_by, latch
 from tradingsystem.execution.orders import Role
 from tradingsystem.execution.positions import Position, fee_of
-from tradingsystem.execution.state import Day, State, fresh, own_session
+from tradingsystem.execution.state import Day, Silence, State, fresh, own_session
 from tradingsystem.execution.statistics import Statistics
 from tradingsystem.spec.resource import Mode
 
@@ -74,6 +75,8 @@ def step(state: State, entry: InboxEntry) -> list[Action]:
             return _snapshot(state, entry) + _sweep(state)
         case PeersHeard():
             return _peers(state, entry)
+        case AgeJudged():
+            return _aged(state, entry) + _sweep(state)
         case ConnectionChanged():
             return _connection(state, entry.connected)
         case SessionReceived():
@@ -282,6 +285,17 @@ def _peers(state: State, entry: PeersHeard) -> list[Action]:
     return [Alert("services-disagree", entry.problem)] if entry.problem and not before else []
 
 
+def _aged(state: State, entry: AgeJudged) -> list[Action]:
+    """Nobody tells us any more what we must know to open: less and less is done, until it is told again."""
+    before, name = state.trading()[0], entry.heard.value
+    state.silences.pop(name, None)
+    if entry.state is not TradingState.ACTIVE:
+        state.silences[name] = Silence(entry.state, entry.reason)
+    if state.trading()[0] is not before:
+        state.since_ns = state.now_ns
+    return [Alert(f"{name.lower()}-unheard", entry.reason)] if name in state.silences else []
+
+
 def _spec(state: State, entry: SpecReceived) -> list[Action]:
     if entry.generation <= state.generation:
         return []
@@ -306,6 +320,7 @@ def _started(state: State, entry: Started) -> list[Action]:
     edited = entry.settings.live != state.settings.live and not entry.settings.live_from_journal
     state.settings, state.speed, state.store = entry.settings, entry.speed, entry.store
     state.peers_problem = f"not heard yet: {', '.join(entry.peers)}" if entry.peers else ""
+    state.silences.clear()
     if state.generation == 0 or edited:
         state.live = entry.settings.live
     state.connected = state.reconciled = state.heard = state.stopping = False

@@ -51,6 +51,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
             subject.command,
             subject.command_models,
             subject.journal_spec,
+            subject.resource,
             models_meta(system, "*"),
             f"$JS.API.STREAM.PURGE.{models_stream(system)}",
         ),

@@ -63,6 +63,11 @@ class Subjects:
         """A service's status, for the CLI, the monitor and the operator."""
         return f"state.{self.system}.{service}"
 
+    @property
+    def resource(self) -> str:
+        """The operator's word that the API server still holds the resource, for execution; the payload means nothing."""
+        return f"state.{self.system}.resource"
+
     def echo(self, service: str) -> str:
         """A service's own heartbeat, echoed through the server, to notice a deaf connection."""
         return f"echo.{self.system}.{service}"
