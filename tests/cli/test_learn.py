@@ -13,7 +13,7 @@ from tradingsystem.cli.application import application
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.learning.ledger import FILE_NAME, Ledger, Trial
 from tradingsystem.world import learning_days
-from tradingsystem.world.learning_store import KEY_NAME, NotAuthorized, gather, signing_key
+from tradingsystem.world.learning_store import KEY_NAME, PUBLIC_KEY_NAME, NotAuthorized, gather, signing_key
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -101,13 +101,26 @@ def test_a_key_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path) -
         signing_key(path, "")
     path.chmod(0o600)
     path.write_text("zz" * 32, encoding="ascii")
-    with pytest.raises(NotAuthorized, match="openssl rand -hex 32") as refused:
+    with pytest.raises(NotAuthorized, match="tradingsystem learn key") as refused:
         signing_key(path, "")
     assert "zz" not in str(refused.value)
     secret = tmp_path / "momentum-bundle-signing"
     secret.mkdir()
     (secret / KEY_NAME).write_text("07" * 32, encoding="ascii")
     assert signing_key(None, "momentum", tmp_path).private_bytes_raw().hex() == "07" * 32
+
+
+def test_a_key_is_made_once(tmp_path: Path) -> None:
+    """The private half for its owner alone, the public half for the pods that verify; asked again, both are as they were."""
+    folder = tmp_path / "keys"
+    assert "made" in run("key", str(folder))[1]
+    private, public = folder / KEY_NAME, folder / PUBLIC_KEY_NAME
+    before = private.read_text()
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert signing_key(private, "").public_key().public_bytes_raw().hex() == public.read_text().strip()
+    public.unlink()
+    assert "kept" in run("key", str(folder))[1]
+    assert (private.read_text(), len(public.read_text().strip())) == (before, 64)
 
 
 def test_what_demos_noted_counts_among_the_trials(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Pod:
     """One rendered pod."""
 
     def __init__(self, workload: Object, cluster: Cluster, address: str) -> None:
-        template = workload["spec"]["template"]
+        template = workload["spec"].get("jobTemplate", workload)["spec"]["template"]
         self.name: str = workload["metadata"]["labels"][COMPONENT_LABEL]
         self.address = address
         self.ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
@@ -43,6 +43,10 @@ class Pod:
         volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
         for mount in self._container["volumeMounts"]:
             folder = self.place(mount["mountPath"])
+            if claim := volumes.get(mount["name"], {}).get("persistentVolumeClaim"):
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.symlink_to(cluster.claimed(claim["claimName"], mount["subPath"]))
+                continue
             folder.mkdir(parents=True, exist_ok=True)
             for path, content in cluster.files_of(volumes.get(mount["name"], {})):
                 file = folder / path
@@ -61,7 +65,7 @@ class Pod:
             "nats-server": [program()],
             "/bin/sh": ["/bin/sh"],  # which becomes tritonserver
         }[command[0]]
-        own = {each["name"]: self._translated(each["value"]) for each in self._container["env"]}
+        own = {each["name"]: self._translated(each.get("value", f"{self.name}-by-hand")) for each in self._container["env"]}
         kept = {name: os.environ[name] for name in ("PATH", "NUMBA_CACHE_DIR") if name in os.environ}
         if self.name == "triton":
             kept |= {"PATH": f"{home() / 'bin'}:{kept['PATH']}", "LD_LIBRARY_PATH": str(home() / "libs")}
@@ -118,6 +122,22 @@ class Pod:
             self.kill()
             return -signal.SIGKILL
 
+    @property
+    def process_id(self) -> int:
+        """Another one when it was started again."""
+        assert self._process is not None, "started"
+        return self._process.pid
+
+    def run(self, within_seconds: float) -> int:
+        """As a Job's pod: started, and its exit status when it has ended by itself."""
+        self.start()
+        assert self._process is not None, "started"
+        try:
+            return self._process.wait(within_seconds)
+        finally:
+            if self._process.poll() is None:
+                self.kill()
+
     def log(self) -> str:
         """What it said."""
         return (self._cluster.folder / f"{self.name}.log").read_text(encoding="utf-8", errors="replace")
@@ -136,11 +156,25 @@ class Cluster:
         self._names = {thing["metadata"]["name"]: addresses[thing["metadata"]["name"]] for thing in things if thing["kind"] == "Service"}
         made = [Pod(thing, self, addresses[thing["metadata"]["name"]]) for thing in workloads]
         self.pods = {pod.name: pod for pod in made}
+        jobs = [Pod(thing, self, "127.0.0.1") for thing in things if thing["kind"] == "CronJob"]
+        self.jobs = {job.name: job for job in jobs}
         nats = self.pods["nats"]
         configuration = nats.place("/etc/nats/nats.conf")
         text = self.with_addresses(configuration.read_text(), nats.address).replace("/var/lib/nats", str(nats.place("/var/lib/nats")))
         configuration.chmod(0o640)
         configuration.write_text(text)
+
+    def claimed(self, claim: str, below: str) -> Path:
+        """A folder of a volume that another pod has claimed."""
+        for thing in self._things:
+            for template in thing.get("spec", {}).get("volumeClaimTemplates", []):
+                if claim == f"{template['metadata']['name']}-{thing['metadata']['name']}-0":
+                    mounts = thing["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+                    [path] = [mount["mountPath"] for mount in mounts if mount["name"] == template["metadata"]["name"]]
+                    found = self.pods[thing["metadata"]["labels"][COMPONENT_LABEL]].place(path) / below
+                    found.mkdir(parents=True, exist_ok=True)
+                    return found
+        raise AssertionError(f"nobody claims {claim}")
 
     def with_addresses(self, text: str, own: str) -> str:
         """Every Service's name and the address for all interfaces, as addresses of this machine."""

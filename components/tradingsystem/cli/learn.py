@@ -68,6 +68,7 @@ def register(application: typer.Typer) -> None:
     group.command("retrain")(retrain)
     group.command("backtest")(backtest)
     group.command("prove")(prove)
+    group.command("key")(key)
     application.add_typer(group, name="learn")
 
 
@@ -187,6 +188,23 @@ def prove(
     console.print(f"Each over {SESSIONS} later sessions with {TRADES_A_SESSION} trades each. Drawn trades: it says nothing about profit.")
     if not all(one.holds for one in proofs):
         raise typer.Exit(RETRY)
+
+
+def key(
+    folder: Annotated[
+        Path, typer.Argument(help="Where the two files go: privateKey and publicKey, the keys of the secret NAME-bundle-signing.")
+    ],
+) -> None:
+    """Make the key that signs a system's models, once, and its public half, which verifies them. A key that is there is kept.
+
+    Example: tradingsystem learn key keys
+    """
+    from tradingsystem.world.learning_store import make_keys
+
+    public, made = make_keys(folder)
+    Console(highlight=False, soft_wrap=True).print(
+        f"{'made' if made else 'kept'}: {folder}; its public half is {public.hex()}", markup=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

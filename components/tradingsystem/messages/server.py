@@ -36,7 +36,7 @@ class StoreSizes:
     @classmethod
     def on_volume(cls, volume_bytes: int) -> StoreSizes:
         """A file system keeps some hundredths for itself; of the rest the journal gets four fifths, the cache a tenth and never much, versions of models
-        a fiftieth: some hundred on ten gibibytes."""
+        a fiftieth: some two thousand on ten gibibytes."""
         return cls(
             journal_bytes=volume_bytes * 80 // 100,
             cache_bytes=min(_CACHE_BYTES_MAX, volume_bytes * 10 // 100),

@@ -14,6 +14,7 @@ from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.domain.errors import InvalidInput, NotAuthorized
 from tradingsystem.domain.time import new_york_date
 from tradingsystem.learning.ledger import FILE_NAME, Ledger, Trial
+from tradingsystem.process.private_files import write_private
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, prepare_folder, trusted_in
 from tradingsystem.spec.resource import Mode
@@ -22,7 +23,7 @@ from tradingsystem.spec.simulation import MarketSource
 from tradingsystem.world.day import Day
 from tradingsystem.world.learning_days import name_of
 
-KEY_NAME = "privateKey"
+KEY_NAME, PUBLIC_KEY_NAME = "privateKey", "publicKey"
 
 
 def prepare(store: Path, key: Ed25519PrivateKey | None) -> None:
@@ -109,8 +110,26 @@ def signing_key(file: Path | None, system: str, mounted: Path | None = None) -> 
     return _key(f"secret {name}, key {KEY_NAME}", secrets.value(name, KEY_NAME))
 
 
+def make_keys(folder: Path) -> tuple[bytes, bool]:
+    """The private key in ``folder``, made where there is none, and its public half beside it; returns that half, raw, and whether the key is new.
+
+    Raises ``NotAuthorized`` for a private key that others can read or that is none, ``InvalidInput`` for a folder that cannot be written.
+    """
+    private = folder / KEY_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = not private.exists()
+        if made:
+            write_private(private, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode() + b"\n")
+        public = signing_key(private, "").public_key().public_bytes_raw()
+        (folder / PUBLIC_KEY_NAME).write_text(public.hex() + "\n", encoding="ascii")
+    except OSError as error:
+        raise InvalidInput(f"{error.filename or folder}: {error.strerror}") from error
+    return public, made
+
+
 def _key(name: str, text: str) -> Ed25519PrivateKey:
     try:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text.strip()))
     except ValueError as error:
-        raise NotAuthorized(name, "is not 64 hex digits; a new one: openssl rand -hex 32") from error
+        raise NotAuthorized(name, "is not 64 hex digits; a new one: tradingsystem learn key FOLDER") from error
