@@ -1,7 +1,7 @@
 """TensorRT on the GPU of this machine: what it is, and an engine that answers questions there.
 
-TensorRT is no dependency of this project and is imported when somebody asks for it; its memory and its stream are CuPy's. Nothing that needs a GPU has
-been run here yet: there was none. Each call is one that TensorRT's bindings 11.4 have under that name with those arguments.
+TensorRT is no dependency of this project and is imported when somebody asks for it; its memory and its stream are CuPy's. None of it has been run on a
+GPU yet: there was none. Each call is one that TensorRT's bindings 11.4 have under that name with those arguments, and the tests answer it in their place.
 """
 
 from __future__ import annotations

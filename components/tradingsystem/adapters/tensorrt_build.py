@@ -1,6 +1,6 @@
 """Builds a bundle's engine: carries out what ``bundles.engine_plan`` says, on the GPU and with the TensorRT of this machine.
 
-It has not been run yet, as ``adapters.tensorrt`` says; the plan, the key, the layer report, the store and the refusal of a wrong engine are tested without.
+It has not been run on a GPU yet, as ``adapters.tensorrt`` says: the tests put words in the place of TensorRT and CuPy, and onnxruntime in that of the engine.
 An engine is published after it answered the golden vectors as they were signed, whole or not at all.
 """
 
@@ -44,7 +44,10 @@ def build(bundle: Bundle, out: Path, told: Callable[[str], None], *, int8: bool 
         told("asking it the golden vectors")
         runnable = TensorRtEngine(engine, plan.bundle_version)
         difference = _difference(runnable, _golden(bundle, graph, int8=int8), plan.bundle_version)
-        store.put(out, plan, here, engine, runnable.layers(), difference)
+        try:
+            store.put(out, plan, here, engine, runnable.layers(), difference)
+        except ValueError as error:  # what the engine computes in is not known then, and not claimed
+            raise ModelRefused(plan.bundle_version, Refusal.NOT_LOADED, f"TensorRT {here.tensorrt}: {error}") from error
         store.put_timings(out, here, measured)
         return BuiltEngine(folder, store.read(folder, plan, here), existed=False)
 
