@@ -35,7 +35,7 @@ class House:
 
     async def open(self) -> None:
         await self.tape.attach(self.bus)
-        for subject in (SUBJECTS.marks, SUBJECTS.candidates, SUBJECTS.outcomes, SUBJECTS.state("filter")):
+        for subject in (SUBJECTS.marks, SUBJECTS.candidates, SUBJECTS.outcomes, SUBJECTS.features, SUBJECTS.state("filter")):
             await self.bus.subscribe(subject, self._hear)
 
     def _hear(self, delivery: Delivery) -> None:

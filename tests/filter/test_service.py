@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from tests.filter.days import Formula, TapeMaker, serving, spec_of
 from tests.filter.house import SUBJECTS, opened_house
 from tradingsystem.domain.control import ModelsAssigned
 from tradingsystem.domain.errors import TryAgain
+from tradingsystem.domain.features import FEATURE_COUNT
+from tradingsystem.domain.outcomes import FeatureSample
 from tradingsystem.domain.signals import Cut, CutOutcome, Signal
 from tradingsystem.domain.trading import Mark
+from tradingsystem.features.catalogue import NAMES
 from tradingsystem.filter.deciding import Decider, Serving
 from tradingsystem.filter.step import create, step
 from tradingsystem.interfaces import Delivery
@@ -236,5 +242,23 @@ def test_a_damaged_snapshot_is_a_cold_start(tmp_path: Path) -> None:
         service = house.service()
         await house.run(service, batches)
         assert service.state.seq == batches[-1].seq
+
+    asyncio.run(scenario())
+
+
+def test_what_candidates_looked_like_is_told_once_a_minute() -> None:
+    """As the models read it, each symbol once in five minutes: 700 s of three candidates are at most three rows of each, and nobody else's."""
+
+    async def scenario() -> None:
+        house = await opened_house()
+        await house.run(house.service(), TapeMaker(COUNT).day(700, LIFTED), burst=50)
+        told = [decode(payload, FeatureSample) for payload in house.heard[SUBJECTS.features]]
+        counted = Counter(symbol for sample in told for symbol in sample.symbols)
+        assert set(counted) == {"S0001", "S0002", "S0005"}
+        assert set(counted.values()) <= {1, 2, 3}
+        assert 1 <= len(told) <= 700 // 60
+        for sample in told:
+            values = np.frombuffer(sample.values, "<f4").reshape(len(sample.symbols), FEATURE_COUNT)
+            assert values[:, NAMES.index("session_elapsed")].max() <= sample.elapsed + 1 / 23_400
 
     asyncio.run(scenario())

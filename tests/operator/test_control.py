@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.operator.speaking import Execution
 from tests.operator.systems import position
 from tests.promises.server import RunningServer
 from tests.promises.waiting import run, until
-from tradingsystem.domain.control import Command, CommandAnswer, CommandKind
+from tradingsystem.adapters.nats import NatsBus
+from tradingsystem.domain.control import Command, CommandAnswer, CommandKind, ModelsState
 from tradingsystem.domain.errors import TryAgain
+from tradingsystem.messages.codec import encode
 from tradingsystem.messages.live_settings import settings_entry
 from tradingsystem.messages.permissions import PERSON
+from tradingsystem.messages.subjects import Subjects
 from tradingsystem_operator.control import ControlChannel
 
 pytestmark = pytest.mark.nats
@@ -53,6 +57,39 @@ def wanting(settings: bytes) -> Callable[[], Awaitable[bytes]]:
         return settings
 
     return read
+
+
+def test_it_hears_what_models_says_and_wakes_only_for_a_step(server: RunningServer) -> None:
+    """How long a trial has run moves each second and is no news; another phase is, and is in the status at once."""
+
+    async def main() -> None:
+        woken = Woken()
+        channel = channel_to(server, woken)
+        channel.start()
+        bus = NatsBus(server.as_user("models"))
+        await bus.open()
+        state = ModelsState(serving=3, pinned=0, generation=1, refused={}, trial=4, phase="Shadow")
+
+        def say(**changes: object) -> None:
+            bus.publish(Subjects(SYSTEM).state("models"), encode(msgspec.structs.replace(state, **changes)))
+
+        def phase() -> str:
+            models = channel.fact(b"", "").models
+            return models.phase if models is not None else ""
+
+        await until(lambda: connected(channel))
+        say()
+        await until(lambda: phase() == "Shadow")
+        count = woken.count
+        for second in range(1, 6):
+            say(phase_open_seconds=second)
+        say(phase="Canary")
+        await until(lambda: phase() == "Canary")
+        assert woken.count == count + 1
+        await bus.close()
+        await channel.close()
+
+    run(main())
 
 
 def test_it_hears_what_services_say_and_wakes_only_for_news(server: RunningServer) -> None:

@@ -71,10 +71,10 @@ def list_versions(*, store: Store = None, system: System = None, as_json: Json =
         _print_json([_plain(one, roles) for one in found])
         return
     table = Table(box=None)
-    for name in ("version", "created", "data", "members", "log loss", "AUC", "INT8 agrees", "valid until", "size", ""):
-        table.add_column(name, no_wrap=name in {"created", "AUC", "size"}, overflow="fold")
+    for name in ("", "standing", "created", "log loss", "AUC", "valid until", "size"):
+        table.add_column(name, no_wrap=name in {"standing", "created", "log loss", "AUC", "size"})
     for one in found:
-        table.add_row(str(one.version), *_figures(one.manifest), f"{one.size_bytes / 1000:,.0f} kB", _standing(one, roles))
+        table.add_row(str(one.version), _standing(one, roles), *_figures(one.manifest), f"{one.size_bytes / 1000:,.0f} kB")
     console = _console()
     console.print(f"{place}", markup=False)
     console.print(table)
@@ -278,15 +278,12 @@ def _may_serve(store: Path, version: int) -> None:
 
 def _figures(manifest: Manifest | None) -> tuple[str, ...]:
     if manifest is None:
-        return ("",) * 7
+        return ("",) * 4
     metrics = manifest.metrics
     return (
         manifest.created,
-        manifest.training_data_kind,
-        ", ".join(manifest.members),
         f"{metrics.log_loss:.4f} / {metrics.log_loss_base:.4f}",
         f"{metrics.area_under_curve:.3f}",
-        f"{manifest.quantisation.sign_agreement:.2%}",
         _valid_until(manifest),
     )
 
