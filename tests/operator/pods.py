@@ -29,14 +29,13 @@ _PATH = re.compile("/(etc|var|tmp)/[-a-z/]+")
 
 
 class Pod:
-    """One rendered pod."""
+    """One container of a rendered pod; most have one."""
 
-    def __init__(self, workload: Object, cluster: Cluster, address: str) -> None:
-        template = workload["spec"].get("jobTemplate", workload)["spec"]["template"]
-        self.name: str = workload["metadata"]["labels"][COMPONENT_LABEL]
+    def __init__(self, template: Object, container: Object, cluster: Cluster, address: str) -> None:
+        self.name: str = container["name"]
         self.address = address
-        self.ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
-        self._container = template["spec"]["containers"][0]
+        self.ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        self._container = container
         self._root = cluster.folder / self.name
         self._cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,6 +99,12 @@ class Pod:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.partition("{")[0].partition(" ")[0] == name and label in line)
 
     @property
+    def number(self) -> int:
+        """The process's number."""
+        assert self._process is not None, "started"
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """The exit status; None while it runs."""
         assert self._process is not None, "started"
@@ -152,11 +157,14 @@ class Cluster:
         block = secrets.randbelow(1 << 15)
         workloads = [thing for thing in things if thing["kind"] in {"StatefulSet", "Deployment"}]
         prefix = f"127.{128 + (block >> 8)}.{block & 255}"
-        addresses = {thing["metadata"]["name"]: f"{prefix}.{number}" for number, thing in enumerate(workloads, start=1)}
-        self._names = {thing["metadata"]["name"]: addresses[thing["metadata"]["name"]] for thing in things if thing["kind"] == "Service"}
-        made = [Pod(thing, self, addresses[thing["metadata"]["name"]]) for thing in workloads]
+        addresses = {thing["metadata"]["labels"][COMPONENT_LABEL]: f"{prefix}.{number}" for number, thing in enumerate(workloads, start=1)}
+        services = [thing for thing in things if thing["kind"] == "Service"]
+        self._names = {thing["metadata"]["name"]: addresses[thing["spec"]["selector"][COMPONENT_LABEL]] for thing in services}
+        templates = {thing["metadata"]["labels"][COMPONENT_LABEL]: thing["spec"]["template"] for thing in workloads}
+        made = [Pod(template, one, self, addresses[name]) for name, template in templates.items() for one in template["spec"]["containers"]]
         self.pods = {pod.name: pod for pod in made}
-        jobs = [Pod(thing, self, "127.0.0.1") for thing in things if thing["kind"] == "CronJob"]
+        of_jobs = [thing["spec"]["jobTemplate"]["spec"]["template"] for thing in things if thing["kind"] == "CronJob"]
+        jobs = [Pod(template, one, self, "127.0.0.1") for template in of_jobs for one in template["spec"]["containers"]]
         self.jobs = {job.name: job for job in jobs}
         nats = self.pods["nats"]
         configuration = nats.place("/etc/nats/nats.conf")
@@ -177,11 +185,11 @@ class Cluster:
         raise AssertionError(f"nobody claims {claim}")
 
     def with_addresses(self, text: str, own: str) -> str:
-        """Every Service's name and the address for all interfaces, as addresses of this machine."""
+        """Every Service's name, the address for all interfaces and a pod's own, as addresses of this machine."""
         for name, address in self._names.items():
             text = text.replace(f"//{name}:", f"//{address}:")
             text = f"{address}:{text[len(name) + 1 :]}" if text.startswith(f"{name}:") else text
-        return text.replace("0.0.0.0", own)
+        return text.replace("0.0.0.0", own).replace("127.0.0.1", own)
 
     def files_of(self, volume: Object) -> Iterator[tuple[str, bytes]]:
         """The files that a volume brings: of ConfigMaps and Secrets, alone or projected."""

@@ -148,6 +148,12 @@ def test_triton_holds_the_gpu_and_pins_the_filter() -> None:
     assert made.workload("filter").pinned_to == "triton"
     loose = plan(system(TRITON | {"spec.inference.placement": "AnyNode"}), Placement.KUBERNETES)
     assert loose.workload("filter").pinned_to == ""
+    assert loose.workload("triton").port("metrics") == 8_000
+    together = plan(system(TRITON | {"spec.inference.placement": "Sidecar"}), Placement.KUBERNETES)
+    assert together.workload("filter").pinned_to == ""
+    assert together.workload("triton").port("metrics") == 9_002, "the filter's own are at 8000 of the same pod"
+    on_cpu = plan(system(TRITON | {"spec.inference.gpu.count": 0}), Placement.KUBERNETES)
+    assert not any(item.gpus for item in on_cpu.workloads)
 
 
 @pytest.mark.parametrize("service", SLICE_OF)

@@ -17,14 +17,15 @@ from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.features.catalogue import schema_hash
 from tradingsystem.models.store import Choice, NoBundle, Trusted, choose, read
 from tradingsystem.process.private_files import read_password
-from tradingsystem.spec.inference import Precision
+from tradingsystem.spec.inference import Precision, TritonPlacement
 from tradingsystem.spec.slices import FilterSlice
 
 if TYPE_CHECKING:
     from tradingsystem.adapters.fallback import FallbackInference
+    from tradingsystem.adapters.triton_shared_memory import SharedMemoryInference
     from tradingsystem.domain.rows import F32
     from tradingsystem.filter.deciding import Serving
-    from tradingsystem.interfaces import Scores
+    from tradingsystem.interfaces import Inference, Scores
 
 SHIPPED_MODELS = Path(tradingsystem.__file__).parent / "bundles" / "shipped"
 PUBLIC_KEY_FILE = "public_key.hex"
@@ -111,7 +112,8 @@ def in_process_serving(spec: FilterSlice, folder: Path | None, version: int = 0)
 
 
 class TritonServing:
-    """The same bundles asked of a Triton server, with this process behind it. One connection for all versions; ``close`` it."""
+    """The same bundles asked of a Triton server, with this process behind it: through shared memory where ``spec`` puts both into one pod. One connection for
+    all versions; ``close`` it."""
 
     def __init__(self, spec: FilterSlice, folder: Path | None, address: str, key_file: Path | None) -> None:
         from tradingsystem.adapters.triton import TritonSettings, connected
@@ -121,28 +123,44 @@ class TritonServing:
         self._settings = TritonSettings(address, lambda: read_password(key_file) if key_file else "")
         self._client = connected(address)
         self._opened: list[FallbackInference] = []
+        self._shared: list[SharedMemoryInference] = []
+        self._sidecar = spec.inference.placement is TritonPlacement.SIDECAR
+        if self._sidecar:
+            from tradingsystem.adapters.triton_shared_memory import sweep
+
+            sweep()
 
     def serving(self, version: int = 0) -> Serving:
         """As ``in_process_serving``. Raises ``NoBundle`` or ``InvalidInput``."""
         from tradingsystem.adapters.fallback import PRIMARY_SHARE, FallbackInference
         from tradingsystem.adapters.onnxruntime import OnnxRuntimeInference
         from tradingsystem.adapters.own_members import voting
-        from tradingsystem.adapters.triton import TritonInference
         from tradingsystem.filter.deciding import Serving
 
         choice, spec = chosen(self._spec, self._folder, version), self._spec.inference
         manifest = choice.bundle.manifest
         own = OnnxRuntimeInference(choice.bundle, int8=spec.precision is Precision.INT8)
         deadline_seconds = spec.deadline_milliseconds / 1e3
-        asked = TritonInference(self._client, manifest.version, PRIMARY_SHARE * deadline_seconds)
-        inference = FallbackInference(asked, own, deadline_seconds)
+        inference = FallbackInference(self._asked(manifest.version, PRIMARY_SHARE * deadline_seconds), own, deadline_seconds)
         self._opened.append(inference)
         return Serving(voting(inference, manifest.members, self._spec.ensemble.members) or inference, manifest)
+
+    def _asked(self, version: int, deadline_seconds: float) -> Inference:
+        from tradingsystem.adapters.triton import TritonInference
+        from tradingsystem.adapters.triton_shared_memory import SharedMemoryInference
+
+        if not self._sidecar:
+            return TritonInference(self._client, version, deadline_seconds)
+        shared = SharedMemoryInference(self._client, self._settings, version, deadline_seconds)
+        self._shared.append(shared)
+        return shared
 
     async def close(self) -> None:
         """Ask no more."""
         for inference in self._opened:
             await inference.close()
+        for shared in self._shared:
+            await shared.close()
         await self._client.close()
 
 

@@ -23,8 +23,10 @@ class Precision(enum.StrEnum):
 
 
 class TritonPlacement(enum.StrEnum):
-    """SameNode: the filter runs on Triton's node where it can, so that a question stays on the machine; elsewhere rather than not at all. AnyNode: no wish."""
+    """SameNode: the filter runs on Triton's node where it can, so that a question stays on the machine; elsewhere rather than not at all. AnyNode: no wish.
+    Sidecar: Triton runs in the filter's pod, where rows and answers go through shared memory; without a node for both the filter does not start."""
 
+    SIDECAR = "Sidecar"
     SAME_NODE = "SameNode"
     ANY_NODE = "AnyNode"
 

@@ -205,13 +205,14 @@ def _workload(name: str, service: str, system: TradingSystem, placement: Placeme
     kind = _kind(service)
     piece = slice_of(service, system)
     same_node = service == "filter" and spec.inference.runtime is Runtime.TRITON and spec.inference.placement is TritonPlacement.SAME_NODE
+    in_filter_s_pod = service == "triton" and spec.inference.placement is TritonPlacement.SIDECAR
     return Workload(
         name=name,
         service=service,
         kind=kind,
         process=_process(name, kind, placement),
         slice=piece,
-        ports=ports_of(name, spec.telemetry.metrics_port, in_pods=placement is Placement.KUBERNETES),
+        ports=ports_of(name, spec.telemetry.metrics_port, in_pods=placement is Placement.KUBERNETES, shared=in_filter_s_pod),
         resources=_resources(service, component),
         component=component,
         secrets=secrets_of(service, system),

@@ -9,6 +9,7 @@ BLOCK = 40
 """Local ports per system; ``telemetry.metricsPort`` is the first of the block."""
 
 POD_METRICS_PORT = 8_000
+SHARED_POD_METRICS_PORT = 9_002
 
 
 class Port(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,9 +42,11 @@ _POD_PORTS: dict[str, dict[str, int]] = {
 }
 
 
-def ports_of(workload: str, base: int, *, in_pods: bool) -> tuple[Port, ...]:
-    """The ports of a workload; ``base`` is the first of the local block."""
+def ports_of(workload: str, base: int, *, in_pods: bool, shared: bool = False) -> tuple[Port, ...]:
+    """The ports of a workload; ``base`` is the first of the local block. ``shared``: its pod is another's, whose metrics stay where they are."""
     if in_pods:
         numbers = _POD_PORTS.get(workload, {"metrics": POD_METRICS_PORT})
+        if shared:
+            numbers = numbers | {"metrics": SHARED_POD_METRICS_PORT}
         return tuple(Port(name=name, number=number) for name, number in numbers.items())
     return tuple(Port(name=name, number=base + offset) for name, offset in _LOCAL_OFFSETS[workload].items())

@@ -9,13 +9,13 @@ from __future__ import annotations
 import msgspec
 
 from tradingsystem.spec import Placement, Plan, TradingSystem, Workload, WorkloadKind, plan
-from tradingsystem.spec.inference import Runtime
+from tradingsystem.spec.inference import Gpu, Runtime
 from tradingsystem_operator.desired import workloads
 from tradingsystem_operator.desired.accounts import service_account
-from tradingsystem_operator.desired.arguments import triton_of
+from tradingsystem_operator.desired.arguments import is_sidecar, triton_of
 from tradingsystem_operator.desired.budgets import disruption_budgets
 from tradingsystem_operator.desired.configuration import nats_config_map, slice_config_maps, spec_config_map
-from tradingsystem_operator.desired.inference_server import image_of, inference_server
+from tradingsystem_operator.desired.inference_server import image_of, inference_server, with_sidecar
 from tradingsystem_operator.desired.network import network_policies
 from tradingsystem_operator.desired.schedules import schedule
 from tradingsystem_operator.desired.services import services
@@ -66,20 +66,31 @@ def build_all(system: TradingSystem, release: Release, owner: Owner) -> tuple[Ob
         *slice_config_maps(made, owner),
         *services(made, owner),
         *network_policies(made, release, owner),
-        *(_workload(workload, system, made, release, owner) for workload in made.workloads),
+        *(_workload(workload, system, made, release, owner) for workload in made.workloads if not _shares_a_pod(workload, made)),
     )
 
 
 def _workload(workload: Workload, system: TradingSystem, made: Plan, release: Release, owner: Owner) -> Object:
     match workload.kind:
         case WorkloadKind.SERVER if workload.service == "triton":
-            return inference_server(made, release, owner, system.spec.inference.gpu if workload.gpus else None)
+            return inference_server(made, release, owner, _gpu(system))
         case WorkloadKind.SERVER:
             return workloads.nats(made, release, owner)
         case WorkloadKind.JOB:
             return schedule(workload, made, release, owner)
+        case WorkloadKind.SERVICE if workload.service == "filter" and is_sidecar(made):
+            return with_sidecar(workloads.service(workload, made, release, owner, _gpu(system)), made, release, _gpu(system))
         case WorkloadKind.SERVICE:
             return workloads.service(workload, made, release, owner)
+
+
+def _gpu(system: TradingSystem) -> Gpu | None:
+    """The GPU that Triton holds; None where it runs on a CPU."""
+    return system.spec.inference.gpu if system.spec.inference.gpu.count else None
+
+
+def _shares_a_pod(workload: Workload, made: Plan) -> bool:
+    return workload.service == "triton" and is_sidecar(made)
 
 
 def _in_process(system: TradingSystem) -> TradingSystem:

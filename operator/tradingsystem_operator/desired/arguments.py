@@ -6,12 +6,15 @@ Only the simulator is told to listen beyond the loopback for venues, and every s
 from __future__ import annotations
 
 from tradingsystem.spec import Mode, Plan, Workload
+from tradingsystem.spec.inference import TritonPlacement
+from tradingsystem.spec.slices import TritonSlice
 from tradingsystem.spec.universe import Selection
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.configuration import SLICE_KEY, journal_volume_bytes
 from tradingsystem_operator.objects import name_of
 
 EVERYWHERE = "0.0.0.0"
+OWN_POD = "127.0.0.1"
 ASKS_TRITON = frozenset({"filter", "models"})
 LOADS_TRITON = "models"
 LOADS_MODELS = frozenset({"filter", "models"})
@@ -77,6 +80,17 @@ def triton_of(made: Plan) -> Workload | None:
     return next((workload for workload in made.workloads if workload.service == "triton"), None)
 
 
+def is_sidecar(made: Plan) -> bool:
+    """Whether the inference server is a container of the filter's pod."""
+    server = triton_of(made)
+    return server is not None and isinstance(server.slice, TritonSlice) and server.slice.inference.placement is TritonPlacement.SIDECAR
+
+
+def shows_key(workload: Workload, made: Plan) -> bool:
+    """Whether it uses what Triton keeps behind the key: loading versions, and announcing shared memory."""
+    return triton_of(made) is not None and (workload.service == LOADS_TRITON or (workload.service == "filter" and is_sidecar(made)))
+
+
 def backend_of(server: Workload) -> str:
     """Who runs the graphs there: onnxruntime on a GPU, the wrapper around it of the server for a CPU."""
     return "onnxruntime" if server.gpus else "python"
@@ -87,10 +101,11 @@ def _triton(workload: Workload, made: Plan) -> dict[str, object]:
     server = triton_of(made)
     if server is None or workload.service not in ASKS_TRITON:
         return {}
-    told: dict[str, object] = {"triton": f"{name_of(made.system, 'triton')}:{server.port('grpc')}"}
-    if workload.service == LOADS_TRITON:
-        told |= {"triton-key-file": places.TRITON_KEY_FILE, "triton-backend": backend_of(server)}
-    return told
+    host = OWN_POD if workload.service == "filter" and is_sidecar(made) else name_of(made.system, "triton")
+    told: dict[str, object] = {"triton": f"{host}:{server.port('grpc')}"}
+    if shows_key(workload, made):
+        told["triton-key-file"] = places.TRITON_KEY_FILE
+    return told | ({"triton-backend": backend_of(server)} if workload.service == LOADS_TRITON else {})
 
 
 def nats_url(made: Plan) -> str:

@@ -6,6 +6,7 @@ The only objects that follow the day, so they are part of no revision; what the 
 from __future__ import annotations
 
 from tradingsystem.spec import Plan, WorkloadKind
+from tradingsystem_operator.desired.arguments import is_sidecar
 from tradingsystem_operator.objects import DISRUPTION_BUDGET, Object, Owner, labels_of, make, name_of
 
 GUARDING = frozenset({"nats", "simulator", "ingestion", "execution", "watcher"})
@@ -27,5 +28,5 @@ def disruption_budgets(made: Plan, owner: Owner, *, in_session_with_positions: b
             },
         )
         for workload in made.workloads
-        if workload.kind is not WorkloadKind.JOB
+        if workload.kind is not WorkloadKind.JOB and not (workload.service == "triton" and is_sidecar(made))
     )

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tradingsystem.messages.permissions import SERVICES
 from tradingsystem.spec import Mode, Plan, Workload
 from tradingsystem.spec.sources import CacheType
-from tradingsystem_operator.desired.arguments import ASKS_TRITON, triton_of
+from tradingsystem_operator.desired.arguments import ASKS_TRITON, LOADS_TRITON, is_sidecar, triton_of
 from tradingsystem_operator.objects import COMPONENT_LABEL, NETWORK_POLICY, Object, Owner, labels_of, make, name_of, selector_of
 from tradingsystem_operator.release import Release
 
@@ -31,7 +31,8 @@ def network_policies(made: Plan, release: Release, owner: Owner) -> tuple[Object
         "",
         spec={"podSelector": {"matchLabels": selector_of(owner.name)}, "policyTypes": ["Ingress", "Egress"]},
     )
-    return (everything, *(_policy(workload, made, release, owner) for workload in made.workloads))
+    with_pod = (workload for workload in made.workloads if not (workload.name == "triton" and is_sidecar(made)))
+    return (everything, *(_policy(workload, made, release, owner) for workload in with_pod))
 
 
 def _policy(workload: Workload, made: Plan, release: Release, owner: Owner) -> Object:
@@ -52,7 +53,11 @@ def _ingress(workload: Workload, made: Plan, release: Release, owner: Owner) -> 
         found.append({"from": [_pods(owner, sorted(AT_VENUES))], "ports": [_tcp(workload.port("venues"))]})
     if workload.name == "triton":
         found.append({"from": [_pods(owner, sorted(ASKS_TRITON))], "ports": [_tcp(workload.port("grpc"))]})
-    return [*found, {"ports": [_tcp(workload.port("metrics"))]}]
+    metrics = [_tcp(workload.port("metrics"))]
+    if workload.name == "filter" and (server := triton_of(made)) is not None and is_sidecar(made):
+        found.append({"from": [_pods(owner, [LOADS_TRITON])], "ports": [_tcp(server.port("grpc"))]})
+        metrics.append(_tcp(server.port("metrics")))
+    return [*found, {"ports": metrics}]
 
 
 def _egress(workload: Workload, made: Plan, owner: Owner) -> list[Object]:
@@ -64,8 +69,9 @@ def _egress(workload: Workload, made: Plan, owner: Owner) -> list[Object]:
     ]
     if workload.service in AT_VENUES:
         found.append(_venues(made, owner))
-    if workload.service in ASKS_TRITON and (server := triton_of(made)) is not None:
-        found.append({"to": [_pods(owner, ["triton"])], "ports": [_tcp(server.port("grpc"))]})
+    if workload.service in ASKS_TRITON and (server := triton_of(made)) is not None and not (workload.name == "filter" and is_sidecar(made)):
+        where = "filter" if is_sidecar(made) else "triton"
+        found.append({"to": [_pods(owner, [where])], "ports": [_tcp(server.port("grpc"))]})
     for port in _endpoints(workload):
         found.append({"ports": [_tcp(port)]})  # wherever a person runs it: inside the cluster or not
     return found

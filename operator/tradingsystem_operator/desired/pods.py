@@ -15,7 +15,7 @@ from tradingsystem.spec.secrets import signing_secret
 from tradingsystem_operator.credentials import TRITON_KEY, credentials_name
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.accounts import account_name
-from tradingsystem_operator.desired.arguments import LOADS_MODELS, LOADS_TRITON, symbols_map
+from tradingsystem_operator.desired.arguments import LOADS_MODELS, symbols_map
 from tradingsystem_operator.objects import Object, Owner, labels_of, name_of
 from tradingsystem_operator.release import Release
 
@@ -91,7 +91,7 @@ def _probe(port: str, path: str, *, period: int, failures: int) -> Object:
 
 
 def service_volumes(
-    owner: Owner, workload: Workload, *, claimed: Iterable[str] = (), with_triton: bool = False, own_model_keys: bool = False
+    owner: Owner, workload: Workload, *, claimed: Iterable[str] = (), triton_key: bool = False, own_model_keys: bool = False
 ) -> tuple[list[Object], list[Object]]:
     """Volumes and mounts of one of our services; those ``claimed`` are mounted here and come from a volume claim template. ``own_model_keys``: with the
     public keys of the system's own models."""
@@ -100,7 +100,7 @@ def service_volumes(
         (_config_map("slice", name_of(owner.name, workload.name)), places.SLICE_FOLDER),
         (secret_volume("password", credentials_name(owner.name), password), places.PASSWORD_FOLDER),
     ]
-    if with_triton and workload.service == LOADS_TRITON:
+    if triton_key:
         key = [(TRITON_KEY, places.TRITON_KEY_FILE.name)]
         read_only.append((secret_volume("triton-key", credentials_name(owner.name), key), places.TRITON_KEY_FILE.parent))
     for number, (name, keys) in enumerate(_keys_by_secret(workload).items()):

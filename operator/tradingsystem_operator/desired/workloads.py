@@ -10,11 +10,12 @@ from tradingsystem.messages.permissions import permissions
 from tradingsystem.messages.server import USERS_FILE
 from tradingsystem.spec import Plan, Workload, content_hash
 from tradingsystem.spec.components import OnDelete, Storage
+from tradingsystem.spec.inference import Gpu
 from tradingsystem.spec.quantities import bytes_of
 from tradingsystem.spec.slices import NatsSlice, RecorderSlice
 from tradingsystem_operator.credentials import credentials_name
 from tradingsystem_operator.desired import places
-from tradingsystem_operator.desired.arguments import LOADS_MODELS, command_line, has_own_keys, triton_of
+from tradingsystem_operator.desired.arguments import LOADS_MODELS, command_line, has_own_keys, shows_key
 from tradingsystem_operator.desired.configuration import CONFIGURATION_KEY, nats_configuration
 from tradingsystem_operator.desired.pods import container, probes, service_volumes, template
 from tradingsystem_operator.desired.scheduling import beside, placement, resources
@@ -74,21 +75,21 @@ def _nats_sources(owner: Owner) -> list[Object]:
     return [{"configMap": {"name": name_of(owner.name, "nats")}}, {"secret": secret}]
 
 
-def service(workload: Workload, made: Plan, release: Release, owner: Owner) -> Object:
-    """One of our services."""
+def service(workload: Workload, made: Plan, release: Release, owner: Owner, gpu: Gpu | None = None) -> Object:
+    """One of our services. ``gpu``: what a container that shares its pod holds."""
     storage = workload.slice.storage if isinstance(workload.slice, RecorderSlice) else None
     claims = [_claim(RECORDINGS_CLAIM, storage, storage.recordings.size, owner, workload)] if storage is not None else []
     volumes, mounts = service_volumes(
         owner,
         workload,
         claimed=[RECORDINGS_CLAIM] if claims else [],
-        with_triton=bool(triton_of(made)),
+        triton_key=shows_key(workload, made),
         own_model_keys=workload.service in LOADS_MODELS and has_own_keys(made),
     )
     asked = probes("metrics", started="/healthz", alive="/healthz", ready="/readyz")
     one = container(workload, release, command_line(workload, made), mounts, resources(workload, None), asked)
     annotations = {BOOT_HASH_ANNOTATION: made.boot_hash, CONFIGURATION_HASH_ANNOTATION: workload.boot_hash}
-    scheduling = beside(owner, workload, made) if workload.pinned_to else placement(workload, None)
+    scheduling = beside(owner, workload, made) if workload.pinned_to else placement(workload, gpu)
     pod = template(owner, workload, one, volumes, annotations, **scheduling)
     if claims or workload.name in SINGLE_WRITERS:
         return _stateful_set(owner, workload, pod, claims, storage)

@@ -1,4 +1,4 @@
-"""What is rendered is what was looked at: every object of three systems, as files."""
+"""What is rendered is what was looked at: every object of four systems, as files."""
 
 from __future__ import annotations
 

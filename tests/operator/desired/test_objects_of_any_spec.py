@@ -39,7 +39,13 @@ SOURCES = [
 Thing = dict[str, Any]
 
 
-COMPONENT, STORAGE, INFERENCE = values_of(Component), values_of(Storage), values_of(Inference)
+COMPONENT, STORAGE = values_of(Component), values_of(Storage)
+TRITON = [
+    {"runtime": "Triton", "placement": placement, "gpu": {"count": count}}
+    for placement in ("Sidecar", "SameNode", "AnyNode")
+    for count in (0, 1)
+]
+INFERENCE = st.one_of(values_of(Inference), st.sampled_from(TRITON))
 
 
 @st.composite
@@ -61,6 +67,11 @@ def systems(draw: st.DrawFn) -> TradingSystem:
     made = document(changes)
     assume(not problems_of(lambda: from_document(made)))
     return from_document(made)
+
+
+def in_filter_s_pod(system: TradingSystem) -> bool:
+    """Whether Triton is a container of the filter's pod."""
+    return system.spec.inference.runtime.value == "Triton" and system.spec.inference.placement.value == "Sidecar"
 
 
 def owner_of(system: TradingSystem) -> Owner:
@@ -152,7 +163,7 @@ def test_every_pod_is_restricted(system: TradingSystem) -> None:
 @given(systems())
 def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingSystem) -> None:
     """One key of the credentials each, as a file for the pod's group alone; secrets never stand in the environment. The key to what Triton holds is mounted
-    by Triton and by models, who loads into it."""
+    by Triton and by models, who loads into it, and where both share memory by the filter, who announces it."""
     users = {row.user for row in permissions(system.metadata.name)}
     wanted = {workload.name: workload for workload in plan_of(system, RELEASE).workloads}
     for thing, pod in templates(all_of(system)):
@@ -162,7 +173,7 @@ def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingS
         credentials = f"{system.metadata.name}-nats"
         own = {item["key"] for secret in mounted if secret["secretName"] == credentials for item in secret["items"]}
         secrets = {secret["secretName"]: secret for secret in mounted if secret["secretName"] != credentials}
-        with_key = "triton" in wanted and workload.name in {"triton", "models"}
+        with_key = "triton" in wanted and (workload.name in {"triton", "models"} or (workload.name == "filter" and in_filter_s_pod(system)))
         assert own == ({workload.service} & users) | ({"triton-key"} if with_key else set())
         assert workload.service in users or workload.name in {"nats", "triton"}
         if workload.service in LOADS_MODELS and system.spec.mode is not Mode.SIMULATION:
@@ -187,7 +198,8 @@ def test_what_is_mounted_exists_and_what_is_pointed_at_is_selected(system: Tradi
         mounts = [mount for one in pod["spec"]["containers"] for mount in one["volumeMounts"]]
         assert not claims & volumes
         assert {mount["name"] for mount in mounts} == claims | volumes
-        assert len({mount["mountPath"] for mount in mounts}) == len(mounts)
+        for one in pod["spec"]["containers"]:
+            assert len({mount["mountPath"] for mount in one["volumeMounts"]}) == len(one["volumeMounts"])
         assert {volume["configMap"]["name"] for volume in pod["spec"]["volumes"] if "configMap" in volume} <= maps
     for thing in things:
         component = thing["metadata"]["labels"].get(COMPONENT_LABEL)
@@ -243,8 +255,10 @@ def test_network_pairs_are_open_on_both_sides(system: TradingSystem) -> None:
         for port in rule["ports"]
     }
     assert calls == called
-    assert {callee for _, callee, _ in calls} == {"nats"} | ({"simulator", "triton"} & set(of))
+    inside = in_filter_s_pod(system)
+    assert {callee for _, callee, _ in calls} == {"nats"} | ({"simulator", "triton"} & set(of)) | ({"filter"} if inside else set())
     assert {caller for caller, callee, _ in calls if callee == "triton"} == ({"filter", "models"} if "triton" in of else set())
+    assert {caller for caller, callee, _ in calls if callee == "filter"} == ({"models"} if inside else set())
 
 
 def _components(peer: Thing) -> list[str]:

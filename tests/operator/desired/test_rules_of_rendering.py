@@ -120,6 +120,33 @@ def test_triton_on_a_gpu_or_without_one(count: int, image: str, backend: str) ->
     assert "triton" not in thing(asked, "Deployment", "filter")["metadata"]["annotations"]["tradingsystem.dev/after"]
 
 
+def test_in_one_pod_triton_and_the_filter_share_memory() -> None:
+    """One pod on the GPU's node, two containers, one /dev/shm; the filter asks its own pod and shows the key; models reaches it ready or not."""
+    asked = {"spec.inference": {"runtime": "Triton", "placement": "Sidecar"}}
+    made = {(each["kind"], each["metadata"]["name"]): each for each in build_all(of(asked), RELEASE, OWNER)}
+    assert ("Deployment", "momentum-triton") not in made
+    assert ("NetworkPolicy", "momentum-triton") not in made
+    spec = pod(asked, "Deployment", "filter")
+    asks, serves = spec["containers"]
+    assert (asks["name"], serves["name"], serves["image"]) == ("filter", "triton", "example.org/triton:1.2.3")
+    assert "nvidia.com/gpu" in serves["resources"]["limits"]
+    assert "nvidia.com/gpu" not in asks["resources"]["limits"]
+    assert "nodeAffinity" in spec["affinity"]
+    for one in (asks, serves):
+        assert {"name": "shared-memory", "mountPath": "/dev/shm"} in one["volumeMounts"]
+        assert "/etc/tradingsystem/triton" in {mount["mountPath"] for mount in one["volumeMounts"]}
+    assert [volume["emptyDir"]["medium"] for volume in spec["volumes"] if volume["name"] == "shared-memory"] == ["Memory"]
+    told = dict(zip(asks["args"], asks["args"][1:], strict=False))
+    assert (told["--triton"], told["--triton-key-file"]) == ("127.0.0.1:9001", "/etc/tradingsystem/triton/key")
+    assert "--allow-client-shm=true" in serves["args"]
+    numbers = [port["containerPort"] for one in (asks, serves) for port in one["ports"]]
+    assert len(set(numbers)) == len(numbers)
+    service = made["Service", "momentum-triton"]["spec"]
+    assert service["selector"].items() <= made["Deployment", "momentum-filter"]["spec"]["template"]["metadata"]["labels"].items()
+    assert service["publishNotReadyAddresses"]
+    assert [port["port"] for port in service["ports"]] == [9_001]
+
+
 def test_the_key_of_triton_stands_in_a_file_and_nowhere_else() -> None:
     """A shell reads it when the container starts: neither the object nor the environment has it, and both protocols ask for it."""
     (one,) = pod({"spec.inference.runtime": "Triton"}, "Deployment", "triton")["containers"]

@@ -1,4 +1,4 @@
-"""Writes what the operator renders for three systems, one YAML file per kind, so that a change of a template is seen as a change of a file.
+"""Writes what the operator renders for four systems, one YAML file per kind, so that a change of a template is seen as a change of a file.
 
 Hashes and slices are left out: they change with every default of the resource, and the tests of the slices hold them.
 """
@@ -47,6 +47,7 @@ SPECS: dict[str, dict[str, Any]] = {
         },
         "telemetry": {"otlpEndpoint": "http://collector.monitoring:4318"},
     },
+    "sidecar": {"inference": {"runtime": "Triton", "placement": "Sidecar", "gpu": {"count": 0}}},
     "gpu": {"inference": {"runtime": "Triton", "gpu": {"resourceName": "nvidia.com/mig-3g.20gb", "memoryMiBMin": 19000}}},
 }
 
@@ -61,13 +62,13 @@ def rendered(name: str) -> tuple[Object, ...]:
 
 
 def texts() -> dict[str, str]:
-    """File name and content of each snapshot. Of the GPU system only Triton and those who speak with it differ from the simulation."""
+    """File name and content of each snapshot. Of systems with Triton only it and those who speak with it differ from the simulation."""
     found = {}
     for name in SPECS:
         things = rendered(name)
         for kind in OWNED:
             chosen = [thing for thing in things if thing["kind"] == kind.kind]
-            if name == "gpu":
+            if name in {"gpu", "sidecar"}:
                 chosen = [thing for thing in chosen if _of_triton(thing)]
             if chosen:
                 found[f"{name}-{kind.kind}.yaml"] = _text(chosen)
