@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tradingsystem.cli.models_acts import promote, rollback
 from tradingsystem.cli.models_engine import build_engine
+from tradingsystem.cli.models_stored import stored
 from tradingsystem.domain.errors import InvalidInput, TryAgain
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def register(application: typer.Typer) -> None:
     group.command("rollback")(rollback)
     group.command("pin")(pin)
     group.command("gc")(collect)
+    group.command("stored")(stored)
     group.command("build-engine")(build_engine)
     application.add_typer(group, name="models")
 

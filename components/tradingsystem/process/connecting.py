@@ -98,13 +98,15 @@ async def connected_journal(url: str, system: str, user: str, password: str, tim
 
 
 @contextlib.asynccontextmanager
-async def connected_models(url: str, system: str, password: str, bytes_max: int) -> AsyncIterator[NatsModelStore]:
-    """The object store of versions, for a learning job. Raises ``TryAgain``, ``NotAuthorized``, or ``RequestRefused`` when there is no room for it."""
-    connection = NatsConnection(NatsSettings(url=url, system=system, user="learning", password=password), "models")
+async def connected_models(url: str, system: str, user: str, password: str, bytes_max: int = 0) -> AsyncIterator[NatsModelStore]:
+    """The object store of versions, for a learning job, which makes it with ``bytes_max`` where it is missing, or for a person. Raises ``TryAgain``,
+    ``NotAuthorized``, or ``RequestRefused`` when there is no room for it."""
+    connection = NatsConnection(NatsSettings(url=url, system=system, user=user, password=password), "models")
     await connection.open(LEARNING_SECONDS)
     try:
         store = NatsModelStore(connection, bytes_max=bytes_max)
-        await store.ensure()
+        if bytes_max:
+            await store.ensure()
         yield store
     finally:
         await connection.close()

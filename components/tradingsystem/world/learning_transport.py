@@ -16,6 +16,8 @@ from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.connecting import connected_models, mirror_of
 from tradingsystem.process.serving import SHIPPED, bundle_in
 
+USER = "learning"
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
@@ -37,7 +39,7 @@ class ObjectStore:
         """
 
         async def brought() -> int:
-            async with connected_models(self.url, self.system, self.password, self._bytes_max) as far:
+            async with connected_models(self.url, self.system, USER, self.password, self._bytes_max) as far:
                 return await mirror_of(far, folder).fill()
 
         return asyncio.run(brought())
@@ -51,7 +53,7 @@ class ObjectStore:
         ours = tuple(version for version in version_numbers(folder) if version not in SHIPPED and _verifies(folder, version))
 
         async def sent() -> tuple[int, ...]:
-            async with connected_models(self.url, self.system, self.password, self._bytes_max) as far:
+            async with connected_models(self.url, self.system, USER, self.password, self._bytes_max) as far:
                 given = await far.numbers()
                 new = tuple(version for version in ours if version not in given)
                 for version in new:

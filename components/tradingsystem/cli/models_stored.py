@@ -1,0 +1,73 @@
+"""``tradingsystem models stored``: what the object store of a cluster's system holds, and making room in it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tradingsystem.domain.errors import InvalidInput, RequestRefused
+
+if TYPE_CHECKING:
+    from tradingsystem.cli.models_roles import Roles
+
+
+def stored(
+    *,
+    nats_url: Annotated[str, typer.Option("--nats-url", help="The system's message server, nats://HOST:PORT.")],
+    system: Annotated[str, typer.Option("--system", help="The system's name.")],
+    password_file: Annotated[Path, typer.Option("--password-file", help="File of the password of its user person.")],
+    keep: Annotated[int, typer.Option("--keep", min=0, help="How many of the newest versions stay; 0: all, nothing is removed.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which would go.")] = False,
+) -> None:
+    """List the versions in a cluster's object store, by which they reach its pods; with --keep remove the oldest.
+
+    Never the newest, nor those that serve, served before, are pinned or on trial: the system is asked, and while it does not answer nothing is removed.
+    What is removed leaves the folders of the pods too, and its number is never given again.
+
+    Example: tradingsystem models stored --nats-url nats://127.0.0.1:4222 --system momentum --password-file person --keep 10 --dry-run
+    """
+    from tradingsystem.process.private_files import read_password
+
+    asyncio.run(_stored(nats_url, system, read_password(password_file), keep, dry_run))
+
+
+async def _stored(url: str, system: str, password: str, keep: int, dry_run: bool) -> None:
+    from tradingsystem.bundles.store import collectable
+    from tradingsystem.messages.permissions import PERSON
+    from tradingsystem.process.connecting import connected_models
+
+    async with connected_models(url, system, PERSON, password) as store:
+        try:
+            present = await store.versions()
+        except RequestRefused as error:
+            raise InvalidInput(
+                f"{url}: {system} has no object store of versions yet: no learning job has run, and no pod ({error})"
+            ) from error
+        typer.echo(f"present: {_numbers(present)}")
+        if not keep:
+            return
+        roles = await _roles(url, system, password)
+        chosen = collectable(present, keep, roles.protected)
+        for version in () if dry_run else chosen:
+            await store.remove(version)
+        typer.echo(f"{'would remove' if dry_run else 'removed'}: {_numbers(chosen)}")
+        if needed := [version for version in present[:-keep] if version in roles.protected]:
+            typer.echo(f"older than the newest {keep}, and needed: {_numbers(needed)}")
+
+
+async def _roles(url: str, system: str, password: str) -> Roles:
+    """The system's own word. Raises ``TryAgain``."""
+    from tradingsystem.cli.models_roles import HEARD_SECONDS, roles_of
+    from tradingsystem.cli.person import first, models_said
+    from tradingsystem.messages.permissions import PERSON
+    from tradingsystem.process.connecting import connected
+
+    async with connected(url, system, PERSON, password) as bus, models_said(bus, system) as heard:
+        return roles_of(system, await first(heard, lambda _: True, HEARD_SECONDS))
+
+
+def _numbers(versions: tuple[int, ...] | list[int]) -> str:
+    return ", ".join(map(str, versions)) or "none"
