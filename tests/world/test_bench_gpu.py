@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tests.adapters.gpu_stand_in import Machine, cupy, tensorrt
 from tests.features import device
 from tradingsystem.cli.main import app
 from tradingsystem.domain.errors import InvalidInput
@@ -19,7 +20,7 @@ from tradingsystem.interfaces import Scores
 from tradingsystem.learning.fit import Arithmetic, by_numpy
 from tradingsystem.process import measured
 from tradingsystem.process.serving import choose_in
-from tradingsystem.world.bench import gpu
+from tradingsystem.world.bench import gpu, main
 from tradingsystem.world.bench.machine import describe
 from tradingsystem.world.bench.result import Effort, Report
 from tradingsystem.world.bench.table import rendered
@@ -79,6 +80,30 @@ def test_what_is_not_installed_is_named_as_absent(monkeypatch: pytest.MonkeyPatc
     ):
         assert row.lines == ()
         assert says in row.absent[0].reason
+
+
+def test_a_device_that_fails_costs_its_own_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half an hour of a borrowed GPU is not lost to one error of CUDA."""
+
+    def failing() -> None:
+        raise RuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+    monkeypatch.setattr(gpu.engines, "arrays_on_gpu", failing)
+    report = main.run(["gpu_features", "gpu_fit"], 0.05, lambda *_: None, lambda _: None, symbols=200, on="a GPU")
+    assert "out of memory" in report.rows[0].absent[0].reason
+    assert report.rows[1].lines or report.rows[1].absent
+
+
+def test_an_engine_is_measured_as_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both precisions, with what the build says of itself; words stand in TensorRT's place."""
+    machine = Machine()
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt(machine))
+    monkeypatch.setitem(sys.modules, "cupy", cupy(machine))
+    row = gpu.measure_engine(LITTLE)
+    assert not row.absent
+    assert [line.met for line in row.lines if line.met is not None] == [True, True]
+    assert [note.split(":")[0] for note in row.notes] == ["INT8 engine", "FP32 engine"]
+    assert len(row.lines) == 2 * (1 + 2 * len(machine.profiles) // 2)
 
 
 def test_without_a_gpu_nothing_is_measured_and_one_message_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

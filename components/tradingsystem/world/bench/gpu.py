@@ -17,7 +17,7 @@ from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.engine_plan import PARITY_TOLERANCE, EngineRecord
 from tradingsystem.bundles.engine_store import ENGINE_FILE
 from tradingsystem.bundles.triton_config import BUCKETS
-from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.domain.errors import TradingSystemError
 from tradingsystem.domain.features import FEATURE_COUNT
 from tradingsystem.domain.rows import F32, F64
 from tradingsystem.ensemble.calibration import sigmoid
@@ -44,8 +44,26 @@ ENGINE_TITLE = "The fused graph by TensorRT, from this memory and back, and by o
 
 
 def measure_features(effort: Effort) -> Row:
-    """On the GPU's CuPy. Raises ``InvalidInput`` where there is none."""
-    return features_row(effort, engines.arrays_on_gpu())
+    """By CuPy on the GPU."""
+    return _or_absent("gpu_features", FEATURES_TITLE, lambda: features_row(effort, engines.arrays_on_gpu()))
+
+
+def measure_fit(effort: Effort) -> Row:
+    """By PyTorch on what it finds."""
+    return _or_absent("gpu_fit", FIT_TITLE, lambda: fit_row(effort, torch_newton.arithmetic()))
+
+
+def measure_engine(effort: Effort) -> Row:
+    """Both graphs of the bundle that serves, built by TensorRT and run."""
+    return _or_absent("gpu_engine", ENGINE_TITLE, lambda: _engine_row(effort))
+
+
+def _or_absent(name: str, title: str, measure: Callable[[], Row]) -> Row:
+    """The row, or why there is none: a library that is missing, or CUDA's word. The other rows are measured all the same."""
+    try:
+        return measure()
+    except (TradingSystemError, RuntimeError, ImportError, OSError) as error:  # what CUDA raises by CuPy and by PyTorch are RuntimeErrors
+        return Row(name=name, title=title, lines=(), absent=(Absent(name=name, reason=f"{type(error).__name__}: {error}"),))
 
 
 def features_row(effort: Effort, xp: Any) -> Row:
@@ -76,15 +94,6 @@ def features_row(effort: Effort, xp: Any) -> Row:
     return Row(name="gpu_features", title=FEATURES_TITLE, lines=tuple(lines), notes=(f"{effort.symbols:,} symbols",))
 
 
-def measure_fit(effort: Effort) -> Row:
-    """By PyTorch on what it finds."""
-    try:
-        arithmetic = torch_newton.arithmetic()
-    except InvalidInput as error:
-        return Row(name="gpu_fit", title=FIT_TITLE, lines=(), absent=(Absent(name="the fit by PyTorch", reason=str(error)),))
-    return fit_row(effort, arithmetic)
-
-
 def fit_row(effort: Effort, arithmetic: Arithmetic) -> Row:
     """By any arithmetic, held against numpy's on rows from a seed."""
     count = max(1_000, int(FIT_ROWS * effort.seconds))
@@ -103,12 +112,7 @@ def fit_row(effort: Effort, arithmetic: Arithmetic) -> Row:
     return Row(name="gpu_fit", title=FIT_TITLE, lines=(agreement, *lines), notes=notes)
 
 
-def measure_engine(effort: Effort) -> Row:
-    """Build both graphs of the bundle that serves and run them. Absent where TensorRT is."""
-    try:
-        engines.target_here()
-    except InvalidInput as error:
-        return Row(name="gpu_engine", title=ENGINE_TITLE, lines=(), absent=(Absent(name="TensorRT", reason=str(error)),))
+def _engine_row(effort: Effort) -> Row:
     bundle, lines, notes = choose_in(None, 0).bundle, list[Line](), list[str]()
     with tempfile.TemporaryDirectory(prefix="tradingsystem-engines-") as folder:
         for int8 in (True, False):
