@@ -30,6 +30,8 @@ from tradingsystem.messages.codec import decode
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.serving import SHIPPED_MODELS
+from tradingsystem.world.day import read_day
+from tradingsystem.world.promotion_told import rows
 from tradingsystem.world.replay import journal_of
 
 NAME = "challenger"
@@ -141,6 +143,15 @@ def test_every_step_is_in_the_journal_with_its_reason(day: tuple[Running, Told])
     verdict = state.verdict(2)
     assert verdict is not None
     assert (verdict.refusal, verdict.detail) == (Refusal.ROLLED_BACK, "by ada: it is far too sure")
+    told = [words for _, _, words in rows(read_day(running.run_folder).promotion)]
+    assert [words for words in told if words.startswith("serves")] == [
+        "serves",
+        "serves; version 2 is scored unheard",
+        f"serves; version 2 decides for {PERCENT} % of the symbols",
+        "serves; version 1 is scored unheard",
+        "serves",
+    ]
+    assert "the serving version was taken back by ada: it is far too sure" in told
 
 
 def test_a_day_with_a_canary_replays_to_one_hash(day: tuple[Running, Told], models: Path) -> None:

@@ -225,3 +225,25 @@ def test_drift_ends_a_trial_and_takes_nobody_back(store: Path) -> None:
             assert "4" in (await told(life, lambda state: bool(state.drifted))).drifted
 
     asyncio.run(scenario())
+
+
+def test_a_version_that_was_removed_is_said_to_be_collected(store: Path) -> None:
+    """One that is loaded stays what it is; who asks for the one that is gone hears so, and a pin on it leaves what serves. A store that is away is not
+    empty."""
+
+    async def scenario() -> None:
+        async with alive(store, InProcessJournal("momentum")) as life:
+            await told(life, lambda state: state.serving == 3)
+            away = store.parent / "away"
+            shutil.move(store, away)
+            count = len(life.states)
+            await until(lambda: len(life.states) > count + 1, 10.0)
+            shutil.move(away, store)
+            assert life.states[-1].refused == {}
+            shutil.rmtree(store / "1")
+            assert (await told(life, lambda state: "1" in state.refused)).refused["1"] == "Collected: removed to make room"
+            state = await life.pin(1, generation=1)
+            assert state.refused["1"].startswith("VersionNotFound")
+            assert state.serving == 3
+
+    asyncio.run(scenario())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -22,9 +23,12 @@ from tests.operator.speaking import Execution
 from tests.operator.systems import EVENING_NS, position
 from tests.promises.server import RunningServer
 from tests.spec.documents import document
-from tradingsystem.domain.control import CommandAnswer, CommandKind
+from tradingsystem.adapters.nats import NatsBus
+from tradingsystem.domain.control import CommandAnswer, CommandKind, ModelsState
 from tradingsystem.domain.trading import Latch, LatchKind, TradingState
+from tradingsystem.messages.codec import encode
 from tradingsystem.messages.live_settings import settings_of
+from tradingsystem.messages.subjects import Subjects
 from tradingsystem.spec import from_document
 from tradingsystem_operator.objects import (
     CLEAR_LATCH_ANNOTATION,
@@ -272,6 +276,51 @@ def test_a_latch_is_cleared_by_annotation_once(scene: Scene) -> None:
         scene.edit({"metadata": {"annotations": {CLEAR_LATCH_ANNOTATION: value}}})
         until("it goes", lambda: CLEAR_LATCH_ANNOTATION not in (scene.system()["metadata"].get("annotations") or {}))
     assert len(until("both are told", lambda: len(scene.here.events("LatchNotCleared")) == 2 and scene.here.events("LatchNotCleared"))) == 2
+
+
+def test_the_steps_of_model_versions_are_mirrored_and_told(scene: Scene) -> None:
+    """Tried, serving, taken back: the status says where things stand, the column of kubectl has the version, each step is one event with its reason."""
+    steps = [
+        ModelsState(serving=1, pinned=0, generation=1, refused={}),
+        ModelsState(serving=1, pinned=0, generation=1, refused={"2": "NotBetter: it is not"}, trial=3, phase="Shadow"),
+        ModelsState(serving=3, pinned=0, generation=1, refused={"2": "NotBetter: it is not"}, previous=1),
+        ModelsState(
+            serving=1,
+            pinned=0,
+            generation=1,
+            refused={"2": "NotBetter: it is not", "3": "LiveLoss: 900 to 1"},
+            rolled_back=3,
+            rolled_back_because="LiveLoss: 900 to 1",
+            rolled_back_to=1,
+            rolled_back_at_ns=EVENING_NS,
+        ),
+    ]
+
+    def shown(wanted: dict[str, int]) -> bool:
+        models = scene.system()["status"].get("models", {})
+        return wanted == {"serving": models.get("serving"), "candidate": models.get("candidate"), "refused": len(models.get("refused", ()))}
+
+    async def speak() -> None:
+        bus = NatsBus(scene.server.as_user("models"))
+        await bus.open()
+        for state in steps:
+            bus.publish(Subjects("momentum").state("models"), encode(state))
+            wanted = {"serving": state.serving, "candidate": state.trial, "refused": len(state.refused)}
+            await asyncio.to_thread(until, f"the status shows {wanted}", functools.partial(shown, wanted))
+        await bus.close()
+
+    asyncio.run(speak())
+    models = scene.system()["status"]["models"]
+    assert models["lastRollback"] | {"at": ""} == {"fromVersion": 3, "toVersion": 1, "at": "", "why": "LiveLoss: 900 to 1"}
+    assert models["refused"] == [
+        {"version": 2, "reason": "NotBetter", "why": "it is not"},
+        {"version": 3, "reason": "LiveLoss", "why": "900 to 1"},
+    ]
+    until("the last step is told", lambda: len(scene.here.events("ModelSwitched")) == 3)
+    assert set(scene.here.events("ModelSwitched")) == {"version 1 serves", "version 3 serves, before it 1", "version 1 serves, before it 3"}
+    assert scene.here.events("ModelOnTrial") == ["version 3: Shadow"]
+    assert scene.here.events("ModelRefused") == ["version 2 does not serve: NotBetter: it is not"]
+    assert scene.here.events("ModelRolledBack") == ["version 3 was taken back, version 1 serves again: LiveLoss: 900 to 1"]
 
 
 def test_deleted_in_session_it_is_halted_sold_and_then_gone(scene: Scene) -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from tradingsystem.bundles import promotion
 from tradingsystem.bundles.bundle import Bundle, InvalidBundle
-from tradingsystem.bundles.promotion import Alarmed, Appeared, Begun, Event, Pinned, Promoted, State, TakenBack
+from tradingsystem.bundles.promotion import Alarmed, Appeared, Begun, Event, Pinned, Promoted, Removed, State, TakenBack
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.domain.control import CommandAnswer, ModelAct, ModelCommand, ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
 from tradingsystem.domain.errors import TryAgain
@@ -71,6 +71,7 @@ class ModelsService:
         self._loss = LiveLoss()
         self._drift = DriftWatch()
         self._drift_told: dict[int, str] = {}
+        self._stood: frozenset[int] = frozenset()  # in the store, when it was looked into last
         self._obeyed = ""  # id of the newest command that was answered
         self._commands: list[tuple[ModelCommand, Callable[[bytes], None] | None]] = []
         self._changed = asyncio.Event()
@@ -199,8 +200,7 @@ class ModelsService:
         """One round: what is new, what a person or the settings ask for, what was seen live; then everything that can be answered at once."""
         now_ns, generation = self._clock.now(), self._generation
         await self._tell(Pinned(at_ns=now_ns, version=self._pin))
-        for version in sorted(number for number in self._promoting.present() if number > self._state.seen):
-            await self._tell(Appeared(at_ns=now_ns, version=version))
+        await self._look_into_the_store(now_ns)
         while self._commands:
             await self._obey(*self._commands.pop(0))
         if self._filter is not None:
@@ -215,6 +215,17 @@ class ModelsService:
         except TryAgain as error:  # what waits for the server goes on waiting
             log.warning("model_server_unreachable", reason=str(error))
         await self._assign()
+
+    async def _look_into_the_store(self, now_ns: int) -> None:
+        """What is new, and what somebody has removed. A store that shows nothing at all is away, not empty."""
+        present = frozenset(self._promoting.present())
+        for version in sorted(number for number in present if number > self._state.seen):
+            await self._tell(Appeared(at_ns=now_ns, version=version))
+        if not present:
+            return
+        if gone := tuple(sorted(self._stood - present)):
+            await self._tell(Removed(at_ns=now_ns, versions=gone))
+        self._stood = present
 
     def _drifting(self, now_ns: int) -> list[Event]:
         """Drift ends a trial: what the candidate reads is not what its evidence was made on. Of the serving version it is an alarm and no more: the one
