@@ -217,7 +217,16 @@ CATALOGUE = (
             "tests/adapters/test_fallback.py::test_only_failures_in_a_row_open_it",
         ),
     ),
-    Row("A GPU node drained", "Orders stay managed, inference moves or pauses"),
+    Row(
+        "A GPU node drained",
+        "Orders stay managed, inference moves into the filter's process and back",
+        (
+            "tests/operator/test_triton_pod.py::test_triton_answers_the_cuts_and_nobody_waits_for_it",
+            "tests/operator/test_status.py::test_a_bundle_that_serves_in_process_while_triton_is_not_ready_is_said_so",
+            "tests/kubernetes/test_5_placement_and_scale.py::test_no_such_gpu_is_said_with_its_reason",
+        ),
+        "the drain of a real node",
+    ),
     Row(
         "Any process killed",
         "It comes back and reconciles; one order per intent",

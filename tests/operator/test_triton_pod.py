@@ -43,7 +43,7 @@ def cluster(placement: str, tmp_path: Path) -> Iterator[Cluster]:
     """All that a cut needs, Triton not yet."""
     changes = {
         "spec.simulation": {"symbols": 40, "speed": 60},
-        "spec.inference": {"runtime": "Triton", "placement": placement, "gpu": {"count": 0}, "deadlineMilliseconds": 200},
+        "spec.inference": {"runtime": "Triton", "placement": placement, "gpu": {"count": 0}},
         "spec.storage.journal.size": "512Mi",
     }
     passwords = credentials("momentum", None, lambda: secrets.token_urlsafe(24))

@@ -134,7 +134,8 @@ def sweep() -> None:
     for path in FOLDER.glob(f"{_PREFIX}*-*"):
         number = path.name.removeprefix(_PREFIX).partition("-")[0]
         if number.isdecimal() and (int(number) == os.getpid() or not Path(f"/proc/{number}").exists()):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # another user's, who sweeps it when he comes back
+                path.unlink(missing_ok=True)
 
 
 def _memory(path: Path, size: int) -> mmap.mmap:
