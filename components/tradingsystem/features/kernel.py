@@ -22,7 +22,7 @@ from tradingsystem.market.columns import Columns
 from tradingsystem.market.compiling import compiled
 from tradingsystem.market.state import MarketState
 
-BLOCK = 240  # a row of a block is then an odd number of cache lines, so that rows do not push each other out of the cache
+BLOCK = 496  # a row of a block is then an odd number of cache lines, so that rows do not push each other out of the cache
 NEUTRAL = np.array([feature.neutral for feature in FEATURES], np.float32)
 
 CHANGE_5S, CHANGE_10S, CHANGE_30S, CHANGE_60S, CHANGE_120S, CHANGE_300S, CHANGE_900S = range(7)
