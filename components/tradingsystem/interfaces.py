@@ -177,6 +177,10 @@ class Broker(Protocol):
     """The broker. A write that may have been carried out raises ``OutcomeUnknown``, a refused one ``RequestRefused``, one that surely did not leave
     ``TryAgain``."""
 
+    @property
+    def clock_skew_ns(self) -> int:
+        """The least difference of the clocks that the broker's answers prove, ours less its; 0 when they may agree."""
+
     async def submit(self, order: Approved) -> BrokerOrder:
         """Send exactly the approved intent; the answer is a receipt, not a result."""
 

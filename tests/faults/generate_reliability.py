@@ -173,7 +173,16 @@ CATALOGUE = (
             "tests/domain/test_steady_time.py::test_an_hour_for_some_seconds_changes_nothing",
             "tests/domain/test_steady_time.py::test_a_leap_that_lasts_is_believed",
         ),
-        "a leap that stays, and skew to the broker's clock",
+        "a leap that stays",
+    ),
+    Row(
+        "This machine's clock is not the broker's",
+        "Proven by the Date of its answers: an alarm, no entry beyond half a second, exits go on; set right, it trades again",
+        (
+            "tests/execution/test_clock_skew.py::test_a_clock_that_is_not_the_brokers_opens_nothing",
+            "tests/adapters/test_clock_skew.py::test_never_more_than_is_there",
+            "tests/adapters/test_clock_skew.py::test_several_quick_answers_prove_it_to_a_fifth_of_a_second",
+        ),
     ),
     Row(
         "Disk of the journal full",

@@ -103,6 +103,8 @@ REFUSED: list[tuple[str, dict[str, dict[str, Any]]]] = [
     ("entry-window", {"limits": {"window": EntryWindow(after_open_minutes=61)}}),
     ("entry-window", {"limits": {"window": EntryWindow(before_close_minutes=330)}}),
     ("clock-stale", {"market": {"clock_at_ns": NOW - 6 * NS_PER_SECOND}}),
+    ("clock-skewed", {"state": {"clock_skew_ns": NS_PER_SECOND // 2 + 1}}),
+    ("clock-skewed", {"state": {"clock_skew_ns": -NS_PER_SECOND // 2 - 1}}),
     ("data-stale", mark(at_ns=NOW - 6 * NS_PER_SECOND)),
     ("data-stale", {"market": {"mark": None}}),
     ("halted", mark(halted=True)),

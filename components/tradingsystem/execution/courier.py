@@ -229,9 +229,17 @@ class Courier:
             metrics.reconciliation.labels(outcome="failed").inc()
             self._offer(inbox.SnapshotReceived(received_at_ns=self._clock.now(), asked_at_ns=asked_at_ns, failed=str(error) or "failed"))
             return
-        now_ns, orders = self._clock.now(), tuple(listed.values())
+        skew_ns = self._broker.clock_skew_ns
+        metrics.broker_clock_skew.set(skew_ns / NS_PER_SECOND)
         self._offer(
-            inbox.SnapshotReceived(received_at_ns=now_ns, asked_at_ns=asked_at_ns, orders=orders, positions=positions, account=account)
+            inbox.SnapshotReceived(
+                received_at_ns=self._clock.now(),
+                asked_at_ns=asked_at_ns,
+                orders=tuple(listed.values()),
+                positions=positions,
+                account=account,
+                clock_skew_ns=skew_ns,
+            )
         )
 
     async def ask_session(self, action: act.AskSession) -> None:

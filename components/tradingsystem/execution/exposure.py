@@ -164,4 +164,5 @@ def system_state(state: State, symbol: str) -> SystemState:
         frozen=state.is_frozen(symbol),
         account_blocked=account is None or account.blocked or account.suspended,
         services_problem=state.peers_problem,
+        clock_skew_ns=state.clock_skew_ns,
     )

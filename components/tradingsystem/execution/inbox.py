@@ -166,6 +166,7 @@ class SnapshotReceived(_Entry, frozen=True, kw_only=True):
     orders: tuple[BrokerOrder, ...] = ()
     positions: tuple[BrokerPosition, ...] = ()
     account: Account | None = None
+    clock_skew_ns: int = 0  # our clock less the broker's, the least that is proven
     failed: str = ""
 
 

@@ -85,6 +85,7 @@ class State(msgspec.Struct, kw_only=True):
     heard: bool = False  # the broker has told orders and positions since we last lost sight of it: nothing is sold before
     account: Account | None = None
     account_at_ns: int = 0
+    clock_skew_ns: int = 0  # our clock less the broker's, as far as it is proven
     bought_since_account: Decimal = ZERO
     positions: dict[str, Position] = {}
     marks: dict[str, Mark] = {}

@@ -15,6 +15,7 @@ from tradingsystem.domain.trading import LatchKind, TradingState
 from tradingsystem.execution import answers, entries, flatten, halting, limits, protection, reconciliation
 from tradingsystem.execution.actions import Action, Alert, Answer, AskSession, ClearLatch, Lookup, SetLatch, TakeSnapshot
 from tradingsystem.execution.book import Learned
+from tradingsystem.execution.exposure import limits_of
 from tradingsystem.execution.inbox import (
     AgeJudged,
     AnswerReceived,
@@ -40,6 +41,7 @@ from tradingsystem.execution.orders import Role
 from tradingsystem.execution.positions import Position, fee_of
 from tradingsystem.execution.state import Day, Silence, State, fresh, own_session
 from tradingsystem.execution.statistics import Statistics
+from tradingsystem.risk.rules import skew_problem
 from tradingsystem.spec.resource import Mode
 
 ASK_SESSION_SECONDS = 5.0
@@ -205,6 +207,9 @@ def _snapshot(state: State, snapshot: SnapshotReceived) -> list[Action]:
         state.snapshot_due_ns = state.now_ns + state.wait_ns(reconciliation.AGAIN_SECONDS)
         return [Alert("snapshot-failed", snapshot.failed)]
     actions = reconciliation.told(state, snapshot)
+    state.clock_skew_ns = snapshot.clock_skew_ns
+    if problem := skew_problem(state.clock_skew_ns, limits_of(state)):
+        actions.append(Alert("clock-skewed", problem))
     ordered = sorted(snapshot.orders, key=lambda order: (order.replaces is not None, order.submitted_at_ns))
     for order in ordered:
         learned = state.book.learn(order, state.now_ns, asked_at_ns=snapshot.asked_at_ns, adopt=True)

@@ -19,6 +19,7 @@ from tradingsystem.spec.risk import Risk
 
 ENTRY_DATA_AGE_NS = 5 * NS_PER_SECOND  # a quote's life in the cache, too
 CLOCK_AGE_NS = 5 * NS_PER_SECOND
+CLOCK_SKEW_NS = 500 * NS_PER_MILLISECOND
 APPROVAL_NS = 5 * NS_PER_SECOND
 SCALED_AGE_NS = 10 * NS_PER_MILLISECOND
 SCALED_TICK_NS = 200 * NS_PER_MILLISECOND  # our own timer runs at most twenty times a second of machine time, and the journal is waited for
@@ -85,6 +86,7 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
     frozen: bool = False  # this symbol, since an outcome is UNKNOWN or the broker disagrees
     account_blocked: bool = False
     services_problem: str = ""  # why they do not make one system
+    clock_skew_ns: int = 0  # our clock less the broker's, the least that its answers prove
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tradingsystem.domain.orders import Side
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
 from tradingsystem.domain.trading import TradingState
-from tradingsystem.risk.question import CLOCK_AGE_NS, ENTRY_DATA_AGE_NS, SCALED_TICK_NS, Question
+from tradingsystem.risk.question import CLOCK_AGE_NS, CLOCK_SKEW_NS, ENTRY_DATA_AGE_NS, SCALED_TICK_NS, Limits, Question
 from tradingsystem.spec.resource import Mode
 
 BASIS = 10_000
@@ -124,6 +124,17 @@ def clock_stale(question: Question) -> str | None:
     age_ns = question.market.now_ns - question.market.clock_at_ns
     limit_ns = question.limits.age_ns(CLOCK_AGE_NS, SCALED_TICK_NS)
     return None if age_ns <= limit_ns else f"market time was confirmed {age_ns / NS_PER_SECOND:.1f} s ago"
+
+
+def clock_skewed(question: Question) -> str | None:
+    return skew_problem(question.state.clock_skew_ns, question.limits)
+
+
+def skew_problem(skew_ns: int, limits: Limits) -> str | None:
+    """Why nothing may open with the clocks so far apart."""
+    if abs(skew_ns) <= limits.age_ns(CLOCK_SKEW_NS, SCALED_TICK_NS):
+        return None
+    return f"this machine's clock is at least {abs(skew_ns) / NS_PER_SECOND:.1f} s {'ahead of' if skew_ns > 0 else 'behind'} the broker's: set it right"
 
 
 def data_stale(question: Question) -> str | None:
@@ -281,6 +292,7 @@ ENTRY_RULES = (
     Rule("session-closed", "The regular session is running on the broker's word.", session_closed),
     Rule("entry-window", "Inside spec.execution.entryWindow of that day's real session.", entry_window),
     Rule("clock-stale", "Market time was confirmed within 5 s.", clock_stale),
+    Rule("clock-skewed", "Our clock is at most 0.5 s from the broker's, as far as its answers prove.", clock_skewed),
     Rule("data-stale", "The symbol's quote is at most 5 s old.", data_stale),
     Rule("halted", "The symbol is not halted.", halted),
     Rule("quote-unusable", "Bid and ask are there, finite and not crossed.", quote_unusable),

@@ -98,6 +98,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slow_consumer_silent: bool = False  # disconnect without a status frame
     silent_sibling_cancel: bool = False  # the bracket sibling's `canceled` never reaches the stream
     cancel_all_refused_every: Count = 0  # every n-th order of a cancel-all is refused inside the 207
+    clock_skew_ms: int = 0  # the Date header of every answer is so far ahead of market time; below 0 behind it
     page_rows_max: Count = 0  # 0: the venue's own page size; else so few rows a page
 
 

@@ -1,4 +1,4 @@
-"""One aiohttp middleware for all simulated REST: capture of both messages and the scenario's REST faults.
+"""One aiohttp middleware for all simulated REST: capture of both messages, the scenario's REST faults, and the venue's own clock as the Date.
 
 It changes what a client sees, never whether a handled request took effect. Error bodies are the venue's own; a proxy's are HTML. WebSocket upgrades
 pass through untouched.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from email.utils import formatdate
 
 import msgspec
 from aiohttp import web
@@ -36,6 +37,8 @@ def middleware(wire: Wire) -> Middleware:
             body = response.body if isinstance(response.body, bytes) else b""
             headers = [*response.headers.items(), ("Content-Type", response.content_type)]
             wire.capture.response(name, f"HTTP/1.1 {response.status}", headers, body)
+        if not response.prepared:
+            response.headers["Date"] = formatdate(wire.now_ns() / 1e9 + wire.faults.scenario.clock_skew_ms / 1e3, usegmt=True)
         return response
 
     return exchange

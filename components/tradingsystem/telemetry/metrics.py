@@ -109,6 +109,7 @@ decision_to_socket = _seconds(names.DECISION_TO_SOCKET)
 fill_to_cover = _seconds(names.FILL_TO_COVER)
 tick_to_order = _seconds(names.TICK_TO_ORDER)
 certificate_left = _gauge(names.CERTIFICATE_LEFT)
+broker_clock_skew = _gauge(names.BROKER_CLOCK_SKEW)
 broker_connected = _gauge(names.BROKER_CONNECTED)
 
 recorded_bytes = _counter(names.RECORDED_BYTES)

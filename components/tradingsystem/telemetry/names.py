@@ -113,6 +113,9 @@ DECISION_TO_SOCKET = Name("decision_to_socket_seconds", "From the gate's word to
 FILL_TO_COVER = Name("fill_to_cover_seconds", "From a share's fill to the stop that covers it (market time)")
 TICK_TO_ORDER = Name("tick_to_order_seconds", "From a batch's seal to the order that it caused (machine time)")
 CERTIFICATE_LEFT = Name("certificate_left_seconds", "For how long a venue's TLS certificate still holds", ("place",))
+BROKER_CLOCK_SKEW = Name(
+    "broker_clock_skew_seconds", "Our clock less the broker's, the least that its answers prove; 0 while they may agree"
+)
 BROKER_CONNECTED = Name("broker_connected", "1 while the broker's update stream is heard")
 
 # Recorder, monitor, simulator.

@@ -18,6 +18,7 @@ import msgspec
 
 from tradingsystem.adapters.alpaca import errors, parse
 from tradingsystem.adapters.alpaca.budget import Budget
+from tradingsystem.adapters.alpaca.clock_skew import ClockSkew
 from tradingsystem.adapters.alpaca.models import WireAccount, WireCalendarDay, WireOrder, WirePosition
 from tradingsystem.adapters.certificates import CertificateWatch
 from tradingsystem.domain.calendar import Session
@@ -62,6 +63,12 @@ class AlpacaClient:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self.certificate = CertificateWatch("Alpaca")
+        self._skew = ClockSkew()
+
+    @property
+    def clock_skew_ns(self) -> int:
+        """See ``interfaces.Broker``."""
+        return self._skew.least_ns
 
     def session_for_stream(self) -> aiohttp.ClientSession:
         """The connection pool, opened on first use; the update stream shares it. Raises ``TryAgain`` after ``close``."""
@@ -169,7 +176,8 @@ class AlpacaClient:
         query: dict[str, str] | None = None,
         entry: bool = False,
     ) -> bytes:
-        now_seconds = self._now_ns() / NS_PER_SECOND
+        asked_ns = self._now_ns()
+        now_seconds = asked_ns / NS_PER_SECOND
         if not self.budget.allows(now_seconds, entry=entry):
             raise TryAgain(
                 "what is left of Alpaca's requests per minute is kept for exits", max(self.budget.reset_seconds - now_seconds, 0.1)
@@ -184,6 +192,7 @@ class AlpacaClient:
                 method, self.base_url + path, data=payload, params=query, headers=headers, timeout=self._timeout, allow_redirects=False
             ) as response:
                 self.budget.told(response.headers)
+                self._skew.told(response.headers.get("Date"), asked_ns, self._now_ns())
                 if (connection := response.connection) is not None:
                     self.certificate.seen(connection.transport)
                 answer = await response.read()

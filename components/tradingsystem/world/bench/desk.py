@@ -139,6 +139,7 @@ class QuietBroker:
         self._send = send
         self._handler: Callable[[OrderUpdate], None] | None = None
         self.answered = 0
+        self.clock_skew_ns = 0
 
     async def submit(self, order: Approved) -> BrokerOrder:
         """See ``interfaces.Broker``."""
