@@ -23,6 +23,8 @@ SERVICES = "tests/faults/test_services.py"
 JOURNAL = "tests/faults/test_journal.py"
 NATS = "tests/promises/test_nats_faults.py"
 EXECUTION = "tests/execution/test_faults.py"
+FEWER = "tests/execution/test_fewer_shares.py"
+CARRIED = "tests/execution/test_carried.py"
 AGES = "tests/execution/test_ages.py"
 WRITER = "tests/execution/test_writer.py"
 WIRE = "tests/execution/test_wire.py"
@@ -150,7 +152,12 @@ CATALOGUE = (
             "tests/ingestion/test_validation.py::test_wild_prints_that_disagree_confirm_nothing",
             "tests/ingestion/test_validation.py::test_a_real_gap_in_price_is_believed_when_confirmed",
         ),
-        "splits",
+    ),
+    Row(
+        "A position is held over a split",
+        "The broker's shares are the truth: the symbol is frozen, nothing is sold that is not there, what is left is covered from where the market is",
+        (f"{FEWER}::test_after_a_reverse_split_no_order_asks_for_shares_that_are_gone",),
+        "that quantity, average price and features are rebased by the announced ratio, which this build does not do: a person reconciles",
     ),
     Row(
         "A feed stops",
@@ -172,8 +179,8 @@ CATALOGUE = (
             "tests/world/test_world_days.py::test_a_clock_that_leaps_by_an_hour_and_back",
             "tests/domain/test_steady_time.py::test_an_hour_for_some_seconds_changes_nothing",
             "tests/domain/test_steady_time.py::test_a_leap_that_lasts_is_believed",
+            "tests/execution/test_clock_skew.py::test_a_clock_that_is_not_the_brokers_opens_nothing",
         ),
-        "a leap that stays",
     ),
     Row(
         "This machine's clock is not the broker's",
@@ -361,6 +368,17 @@ CATALOGUE = (
     ),
     Row("A flood of signals", "Repeated executions latch until a person clears them", (f"{EXECUTION}::test_a_loop_latches",)),
     Row("Half-days, holidays, a change of clocks", "Flat before that day's close", (f"{EXECUTION}::test_half_days_are_short",)),
+    Row(
+        "What is held cannot be sold before the close: halted symbol, dead broker",
+        "A stop that outlives the session, the latch CARRIED, and over the night; at the next open it is closed before anything else",
+        (
+            f"{CARRIED}::test_a_resting_stop_and_the_latch",
+            f"{CARRIED}::test_it_is_the_first_act_of_the_next_session",
+            f"{CARRIED}::test_a_person_lets_it_go_on",
+            f"{CARRIED}::test_a_crash_in_the_night_changes_nothing",
+            "tests/execution/test_latch_scenarios.py::test_carried_by_a_halt_over_the_close",
+        ),
+    ),
     Row(
         "A canary promotes a worse model",
         "Refused; one command goes back",
