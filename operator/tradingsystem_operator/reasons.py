@@ -266,13 +266,13 @@ REASONS: tuple[Reason, ...] = (
         "Reducing",
         ConditionType.TRADING_ENABLED,
         "It only closes.",
-        "spec.trading.state, or a latch in status.trading.latches.",
+        "spec.trading.state, a latch in status.trading.latches, or what was not heard for long (docs/reference/latches.md), which ends by itself.",
     ),
     Reason(
         "Halted",
         ConditionType.TRADING_ENABLED,
         "Nothing opens; protection stays.",
-        "spec.trading.state, or a latch in status.trading.latches, cleared by annotation.",
+        "spec.trading.state, a latch in status.trading.latches, cleared by annotation, or what was not heard for long, which ends by itself.",
     ),
 )
 
