@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tests.cli.test_models_roles import running
 from tests.models.test_service import promoting
-from tests.models.test_store import PUBLIC, SCHEMA, store
+from tests.models.test_store import OWN, SCHEMA, store
 from tests.promises.server import RunningServer
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.in_process_bus import InProcessJournal
@@ -40,7 +40,7 @@ def models(server: RunningServer, folder: Path) -> Iterator[None]:
         service = ModelsService(
             system="desk",
             pinned=0,
-            choose=lambda pinned: choose(folder, PUBLIC, SCHEMA, pinned or None),
+            choose=lambda pinned: choose(folder, OWN, SCHEMA, pinned or None),
             promoting=promoting(folder),
             online=OnlineWeights(enabled=False, members=()),
             clock=SystemClock(),

@@ -97,7 +97,7 @@ def test_a_bundle_that_serves_in_process_while_triton_is_not_ready_is_said_so() 
     """Serving either way, and a person sees by which; that Triton has no node is the problem of its pod."""
     for ready, reason in ((True, "Serving"), (False, "ServingInProcess")):
         triton = WorkloadFact(name="triton", exists=True, ready=ready, revision=1)
-        made = facts(workloads=(READY, triton), control=heard(trading(), beat("models"), model_serving=3))
+        made = facts(workloads=(READY, triton), control=heard(trading(), beat("models"), models=MODELS))
         condition = said(made)[ConditionType.MODEL_SERVING]
         assert (condition.status, condition.reason) == (ConditionStatus.TRUE, reason)
         assert "bundle 3" in condition.message
