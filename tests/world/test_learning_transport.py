@@ -76,6 +76,13 @@ def test_what_a_killed_job_had_published_goes_with_the_next(server: RunningServe
     assert far_numbers(server) == {2: True, 3: True}
 
 
+def test_what_an_exchanged_key_signs_goes_too(server: RunningServer, tmp_path: Path) -> None:
+    """The folder knows the key that it began with; the job has the new one, whose candidate must not stay behind."""
+    write(tmp_path, 2)
+    write(tmp_path, 3, STRANGER)
+    assert store_of(server).send(tmp_path, STRANGER.public_key().public_bytes_raw()) == (2, 3)
+
+
 def test_another_folder_goes_on_where_the_first_was(server: RunningServer, tmp_path: Path) -> None:
     """A volume that was lost: versions come back, removed ones do not, and the next number is above all that were ever given."""
     first, second = tmp_path / "first", tmp_path / "second"

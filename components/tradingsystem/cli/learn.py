@@ -120,7 +120,7 @@ def retrain(
 ) -> None:
     """Learn from every session there is, from scratch. Otherwise as `learn incremental`.
 
-    Example: tradingsystem learn retrain --system system.yaml --runs runs --store models --key signing.hex
+    Example: tradingsystem learn retrain --system system.yaml --runs runs --store models --key keys/privateKey
     """
     settings = _settings(system, slice_file, filter_slice_file)
     far = _object_store(nats_url, settings.system, password_file, journal_volume_bytes)
@@ -296,7 +296,9 @@ def _learn(
     highest = _travelled(far.bring, store, console) if far is not None else 0
     if (version := earlier(store, identity)) is not None:
         console.print(f"AlreadyPublished: version {version} is this job's candidate of {hour}; nothing was learned", markup=False)
-        _send(far, store, console)
+        if far is not None:
+            known = None if key is None and settings.simulated else _signing_key(key, settings.system, secrets_folder, console)
+            _send(far, store, console, known)
         return
     found, data = _read(runs, cache or store / ".rows", settings.filter, console)
     gather(found, store)
@@ -322,7 +324,7 @@ def _learn(
     with console.status(f"learn {name}") as shown:
         learned = learn(job, data, lambda doing: shown.update(f"learn {name}: {doing}"))
     _tell(learned, report, console)
-    _send(far, store, console)
+    _send(far, store, console, signing)
     if learned.outcome not in FINAL:
         raise typer.Exit(RETRY)
 
@@ -339,11 +341,12 @@ def _object_store(url: str, system: str, password_file: Path | None, volume_byte
     return ObjectStore(url, system, read_password(password_file) if password_file is not None else "", volume_bytes)
 
 
-def _send(far: ObjectStore | None, store: Path, console: Console) -> None:
+def _send(far: ObjectStore | None, store: Path, console: Console, key: Ed25519PrivateKey | None) -> None:
     """What was published here, also by a job that was killed before it could, into the object store."""
     if far is None:
         return
-    for version in _travelled(far.send, store, console):
+    keys = [key.public_key().public_bytes_raw()] if key is not None else []
+    for version in _travelled(lambda folder: far.send(folder, *keys), store, console):
         console.print(f"version {version} is in the object store", markup=False)
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from tradingsystem.bundles import store as folders
 from tradingsystem.bundles.bundle import InvalidBundle
 from tradingsystem.bundles.publishing import version_numbers
+from tradingsystem.features.catalogue import schema_hash
 from tradingsystem.messages.server import StoreSizes
+from tradingsystem.models.store import Trusted, read
 from tradingsystem.process.connecting import connected_models, mirror_of
-from tradingsystem.process.serving import SHIPPED, bundle_in
+from tradingsystem.process.serving import SHIPPED, trusted_in
 
 USER = "learning"
 
@@ -44,13 +46,14 @@ class ObjectStore:
 
         return asyncio.run(brought())
 
-    def send(self, folder: Path) -> tuple[int, ...]:
-        """Every version of ``folder`` that may serve and was never there into the object store; returns their numbers. The release's own stays: each image
-        has it.
+    def send(self, folder: Path, *keys: bytes) -> tuple[int, ...]:
+        """Every version of ``folder`` that was never there into the object store, if one of ``keys`` or of the folder's own has signed it; returns their
+        numbers. The release's own stays: each image has it.
 
         Raises ``TryAgain``, ``NotAuthorized`` or ``RequestRefused``, also when there is no room.
         """
-        ours = tuple(version for version in version_numbers(folder) if version not in SHIPPED and _verifies(folder, version))
+        trusted = trusted_in(folder, *keys)
+        ours = tuple(version for version in version_numbers(folder) if version not in SHIPPED and _verifies(folder, version, trusted))
 
         async def sent() -> tuple[int, ...]:
             async with connected_models(self.url, self.system, USER, self.password, self._bytes_max) as far:
@@ -63,9 +66,9 @@ class ObjectStore:
         return asyncio.run(sent())
 
 
-def _verifies(folder: Path, version: int) -> bool:
+def _verifies(folder: Path, version: int, trusted: Trusted) -> bool:
     try:
-        bundle_in(folder, version)
+        read(folder, version, trusted, schema_hash())
     except InvalidBundle:
         return False
     return True
