@@ -45,6 +45,7 @@ from tradingsystem_operator.watching import POD
 pytestmark = [pytest.mark.cluster, pytest.mark.nats, pytest.mark.slow]
 
 WORKLOADS = {"nats", "simulator", "recorder", "monitor", "watcher", "models", "execution", "filter", "ingestion"}
+JOBS = {"learning-incremental", "learning-retrain"}  # of a person's hand in Simulation
 
 
 class Cluster:
@@ -167,7 +168,7 @@ def test_workloads_start_in_order_and_the_status_tells_all(scene: Scene) -> None
     assert first["execution"] < first["filter"] < first["ingestion"]
     assert max(first[name] for name in ("simulator", "recorder", "watcher")) < first["execution"]
     status = scene.system()["status"]
-    assert {component["name"] for component in status["components"]} == WORKLOADS
+    assert {component["name"] for component in status["components"]} == WORKLOADS | JOBS
     assert all(component["ready"] and component["revision"] == 1 for component in status["components"])
     assert status["trading"]["state"] == "Active"
     execution = next(component for component in status["components"] if component["name"] == "execution")
