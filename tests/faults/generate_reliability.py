@@ -381,13 +381,14 @@ CATALOGUE = (
     ),
     Row(
         "A canary promotes a worse model",
-        "Refused; one command goes back",
+        "Refused, or taken back by its live losses; one command goes back",
         (
             "tests/bundles/test_gate.py::test_worthless_candidates_rarely_pass",
             "tests/bundles/test_gate.py::test_evidence_against_another_champion_is_outdated",
-            "tests/models/test_service.py::test_a_pin_is_taken_over_while_running_and_taken_back",
+            "tests/models/test_promotion.py::test_what_is_seen_live_ends_a_trial",
+            "tests/models/test_promotion.py::test_a_better_candidate_comes_to_serve_and_is_taken_back_when_it_turns_bad",
+            "tests/e2e/test_challenger.py::test_every_step_is_in_the_journal_with_its_reason",
         ),
-        "a canary that is taken back by its live predictions",
     ),
 )
 

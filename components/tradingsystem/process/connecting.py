@@ -151,6 +151,19 @@ async def opened(make: Callable[[], _Connected]) -> _Connected:
             return made
 
 
+async def remembered_tape(connection: NatsConnection, bytes_max: int) -> NatsTape:
+    """The tape, whose memory is there when this returns: what is sealed before is remembered by nobody, and a symbol table may be in it."""
+    tape = NatsTape(connection, bytes_max=bytes_max)
+    while True:
+        try:
+            await tape.ensure()
+        except TryAgain as error:
+            log.warning("waits_for_nats", reason=str(error))
+            await asyncio.sleep(WAIT_SECONDS)
+        else:
+            return tape
+
+
 async def prepare_server(server: NatsServerSettings) -> None:
     """Make the streams of a new server and return once it answers as fast as it will. Raises ``NotAuthorized``."""
     journal = NatsJournal(server_settings(server, "execution"), bytes_max=server.sizes.journal_bytes)

@@ -21,13 +21,13 @@ from urllib.parse import urlsplit
 
 from tradingsystem.adapters.clocks import FollowerClock, SystemClock
 from tradingsystem.adapters.nats import NatsBus, NatsConnection, NatsSettings
-from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
+from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.adapters.nats_lease import NatsLease
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.interfaces import Bus, Cache, Clock, Journal, Source, Tape
 from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.assignment import Assignment
-from tradingsystem.process.connecting import Shared, SplitBus, brought_models, opened
+from tradingsystem.process.connecting import Shared, SplitBus, brought_models, opened, remembered_tape
 from tradingsystem.process.halt_file import HaltFile
 from tradingsystem.process.lifecycle import Service
 from tradingsystem.process.place import occupied
@@ -135,7 +135,7 @@ async def _connect(assignment: Assignment, piece: Slice, shared: Shared | None, 
     journal = await opened(lambda: NatsJournal(settings, bytes_max=sizes.journal_bytes))
     later.push_async_callback(journal.close)
     bus: Bus = remote if shared is None else SplitBus(shared.bus, remote)
-    tape: Tape = NatsTape(journal.connection, bytes_max=sizes.tape_bytes) if shared is None else shared.tape
+    tape: Tape = await remembered_tape(journal.connection, sizes.tape_bytes) if shared is None else shared.tape
     clock = await _clock(assignment, piece, bus, later)
     return Parts(
         assignment=assignment,
