@@ -88,7 +88,7 @@ def test_any_size_of_volume_can_run(tmp_path: Path, volume: str) -> None:
 
 
 @pytest.mark.nats
-def test_services_that_find_no_journal_at_once_all_get_the_same(tmp_path: Path) -> None:
+def test_services_that_find_no_stream_at_once_all_get_the_same(tmp_path: Path) -> None:
     """The server counts what each of them would reserve before it looks whether the stream is there; the second is refused for want of room."""
     server = RunningServer(tmp_path, volume_bytes=bytes_of("2Gi"))
     server.start()
@@ -98,6 +98,7 @@ def test_services_that_find_no_journal_at_once_all_get_the_same(tmp_path: Path) 
         made = [NatsJournal(server.as_user(user), bytes_max=server.settings.sizes.journal_bytes) for user in users]
         try:
             await asyncio.gather(*(journal.open() for journal in made))
+            await asyncio.gather(*(NatsTape(journal.connection, bytes_max=server.settings.sizes.tape_bytes).ensure() for journal in made))
             assert await made[0].append("journal.testing.inbox", b"kept") == 1
         finally:
             await asyncio.gather(*(journal.close() for journal in made))
