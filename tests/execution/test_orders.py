@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradingsystem.domain.orders import TERMINAL, OrderState, Side
+from tradingsystem.domain.orders import TERMINAL, BrokerOrder, OrderClass, OrderState, OrderType, Side
+from tradingsystem.execution.book import Book
 from tradingsystem.execution.orders import MOVES, STALE, Move, OrderRecord, Role, judge, transitions_table
 
 states = st.sampled_from(list(OrderState))
@@ -99,6 +100,36 @@ def test_fills_are_counted_once_in_any_order(parts: list[int], order: object, lo
     assert held.filled == total
     assert abs(held.value - average * total) < Decimal("1e-15")
     assert held.remaining == 0
+
+
+tellings = st.tuples(st.sampled_from(["one", "two"]), states, st.sampled_from([0, 50]), st.booleans())
+
+
+@given(st.lists(tellings, max_size=8))
+def test_an_order_stays_in_sight_until_it_is_over(told: list[tuple[str, OrderState, int, bool]]) -> None:
+    """Whatever is told of orders, and however often the book is tidied meanwhile: what is looked through every second holds each order that is open,
+    has shares that were not counted, or was replaced by one that is unknown here; tidied, it holds no other."""
+    book = Book("desk")
+    for number, (key, state, filled, tidied) in enumerate(told):
+        order = BrokerOrder(
+            order_id=f"id-{key}",
+            client_order_id=key,
+            symbol="AAA",
+            side=Side.BUY,
+            quantity=100,
+            filled_quantity=filled,
+            filled_average_price=None,
+            state=state,
+            raw_status=state.value,
+            order_class=OrderClass.SIMPLE,
+            order_type=OrderType.LIMIT,
+        )
+        book.learn(order, number, asked_at_ns=number, adopt=True)
+        if tidied:
+            book.tidy()
+        seen = {record.key for record in book.unfinished()}
+        waits = {one.key for one in book.orders.values() if one.open or one.uncounted or one.state is OrderState.REPLACED}
+        assert seen == waits if tidied else seen >= waits
 
 
 def test_the_picture_shows_every_move() -> None:

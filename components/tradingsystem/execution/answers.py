@@ -105,7 +105,7 @@ def ask(state: State, record: OrderRecord) -> list[Action]:
 def due(state: State) -> list[Action]:
     """Orders that must be asked for: UNKNOWN ones with backoff, silent ones, those with fewer executions than the broker has told, unheeded cancels."""
     actions: list[Action] = []
-    for record in state.book.orders.values():
+    for record in state.book.unfinished():
         if record.role is Role.EXTERNAL or not _overdue(state, record):
             continue
         actions += ask(state, record)

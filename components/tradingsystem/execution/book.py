@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tradingsystem.domain.orders import BrokerOrder, Fill, OrderIntent, OrderState, OrderType, OrderUpdate, Side
+from tradingsystem.domain.orders import TERMINAL, BrokerOrder, Fill, OrderIntent, OrderState, OrderType, OrderUpdate, Side
 from tradingsystem.execution.orders import Move, OrderRecord, Role, role_of, role_of_intent
 from tradingsystem.messages.identifiers import is_ours
 
@@ -34,7 +34,7 @@ class Book(msgspec.Struct):
     keys: dict[str, str] = {}  # broker's order id to key
     executions: dict[str, str] = {}  # execution id to key
     symbols: dict[str, list[str]] = {}  # symbol to keys
-    live: dict[str, None] = {}  # keys of orders that had not ended when last tidied; none that is open is missing
+    live: dict[str, None] = {}  # keys of orders that were not over when last tidied; none that is not over is missing
     parked: list[OrderUpdate] = []  # events of orders that are not known yet
     found: list[str] = []  # keys of orders that the broker knew and we did not; emptied by who counts them
     illegal: int = 0
@@ -83,20 +83,24 @@ class Book(msgspec.Struct):
 
     def of(self, symbol: str) -> Iterator[OrderRecord]:
         """All records of one symbol."""
-        return (self.orders[key] for key in self.symbols.get(symbol, ()))
+        return map(self.orders.__getitem__, self.symbols.get(symbol, ()))
 
     def open(self, symbol: str | None = None) -> list[OrderRecord]:
         """Orders that have not ended, UNKNOWN included."""
-        records = self.of(symbol) if symbol is not None else (self.orders[key] for key in self.live)
-        return [record for record in records if record.open]
+        records = self.of(symbol) if symbol is not None else map(self.orders.__getitem__, self.live)
+        return [record for record in records if record.state not in TERMINAL]
+
+    def unfinished(self) -> list[OrderRecord]:
+        """Orders that somebody may have to ask for: all that are not over, and those that are since the book was last tidied."""
+        return [self.orders[key] for key in self.live]
 
     def unsettled(self) -> list[OrderRecord]:
         """Orders that may still change what is held: open ones, and ended ones that the broker has told filled by more than was counted."""
         return [record for record in (self.orders[key] for key in self.live) if record.open or record.uncounted]
 
     def tidy(self) -> None:
-        """Forget which orders have ended and are counted; asked for now and then, so that what is open stays quick to list."""
-        for key in [key for key in self.live if not (self.orders[key].open or self.orders[key].uncounted)]:
+        """Forget which orders are over; asked for now and then, so that what is not stays quick to list."""
+        for key in [key for key in self.live if self.orders[key].over]:
             del self.live[key]
 
     def orphaned(self, record: OrderRecord) -> bool:
@@ -168,7 +172,7 @@ class Book(msgspec.Struct):
             record.stop_price = order.stop_price if order.stop_price is not None else record.stop_price
         move = record.advance(order.state, at_ns, receipt=receipt, forced=forced)
         learned.moved = learned.moved or move is Move.MOVED
-        if record.open:
+        if not record.over:
             self.live[record.key] = None
         if move is Move.ILLEGAL:
             self.illegal += 1

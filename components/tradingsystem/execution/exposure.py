@@ -23,16 +23,21 @@ def groups_of(state: State, symbol: str) -> dict[str, list[OrderRecord]]:
     day's groups are."""
     groups: dict[str, list[OrderRecord]] = {}
     alive: set[str] = set()
+    ended: set[str] = set()  # groups with an exit that is over
     for record in state.book.of(symbol):
         if record.role is Role.EXTERNAL:
             continue
-        group = groups.get(record.group)
+        key = record.group
+        group = groups.get(key)
         if group is None:
-            group = groups[record.group] = []
-        group.append(record)
-        if record.open or record.uncounted or record.state is OrderState.REPLACED:
-            alive.add(record.group)
-    return {key: group for key, group in groups.items() if key in alive or not any(record.role in EXITS for record in group)}
+            groups[key] = [record]
+        else:
+            group.append(record)
+        if not record.over:
+            alive.add(key)
+        elif record.role in EXITS:
+            ended.add(key)
+    return {key: group for key, group in groups.items() if key in alive or key not in ended}
 
 
 def working(group: Iterable[OrderRecord]) -> bool:
@@ -50,23 +55,32 @@ def exit_shares(state: State, group: list[OrderRecord], roles: frozenset[Role] =
     """Shares that a group's open exits may still sell. They exclude one another, so the largest counts; what one has sold is gone for the others,
     whether or not the broker has told so. What was told as sold but not counted yet is gone, too; what was replaced by an order that we do not know is
     with that order."""
-    if not working(group):
-        return 0
+    return open_exits(state, group, roles) if working(group) else 0
+
+
+def open_exits(state: State, group: list[OrderRecord], roles: frozenset[Role] = EXITS) -> int:
+    """The same of a group that is known to be working."""
     largest = uncounted = 0
     for record in group:
         if record.role in roles:
             uncounted += record.uncounted
-            if record.open or (record.state is OrderState.REPLACED and state.book.orphaned(record)):
-                largest = max(largest, record.left)
+            if record.left > largest and (record.open or (record.state is OrderState.REPLACED and state.book.orphaned(record))):
+                largest = record.left
     shares = largest + uncounted
     return min(shares, shares_left(group)) if shares else 0
 
 
 def shares_left(group: list[OrderRecord]) -> int:
     """Shares a group was made for, less what its exits have sold: a bracket's entry filled so many, an exit group began with so many."""
-    bought = [record.filled for record in group if record.role is Role.ENTRY]
-    size = sum(bought) if bought else group[0].quantity
-    return max(size - sum(record.filled for record in group if record.role in EXITS), 0)
+    bought = sold = 0
+    bracket = False
+    for record in group:
+        if record.role is Role.ENTRY:
+            bracket = True
+            bought += record.filled
+        elif record.role in EXITS:
+            sold += record.filled
+    return max((bought if bracket else group[0].quantity) - sold, 0)
 
 
 def external_exits(state: State, symbol: str) -> int:

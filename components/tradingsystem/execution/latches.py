@@ -65,11 +65,17 @@ def deepest(states: list[TradingState]) -> TradingState:
 
 def state_of(wish: TradingState, latches: dict[str, Latch]) -> tuple[TradingState, str]:
     """The state in force and why: the wish can only lower it further."""
+    if not latches:
+        return wish, _wished(wish)
     state = deepest([wish, *(latch.state for latch in latches.values())])
     speaking = [latch for latch in latches.values() if latch.state is state]
     if speaking:
         return state, f"latch {speaking[0].id}: {speaking[0].reason}"
-    return state, "the manifest's trading.state" if state is not TradingState.ACTIVE else "nothing speaks against it"
+    return state, _wished(state)
+
+
+def _wished(state: TradingState) -> str:
+    return "the manifest's trading.state" if state is not TradingState.ACTIVE else "nothing speaks against it"
 
 
 def latch(kind: LatchKind, state: TradingState, reason: str, set_by: str, at_ns: int) -> Latch:

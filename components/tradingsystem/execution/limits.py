@@ -10,12 +10,13 @@ from tradingsystem.execution.state import State
 
 def due(state: State) -> list[Action]:
     """Latches for the day's loss and the drawdown. Equity's peak is kept as it rises."""
-    state.peak_equity = max(state.peak_equity, state.equity())
-    drawdown = state.drawdown_percent()
+    unrealised = state.unrealised()
+    state.peak_equity = max(state.peak_equity, state.equity(unrealised))
+    drawdown = state.drawdown_percent(unrealised)
     state.statistics.drawdown_max_percent = max(state.statistics.drawdown_max_percent, drawdown)
     risk = state.live.risk
     actions: list[Action] = []
-    loss = state.day.armed_at - state.day_profit()
+    loss = state.day.armed_at - state.day_profit(unrealised)
     if loss >= risk.daily_loss_max:
         actions += _set(state, LatchKind.DAILY_LOSS, f"the day has lost {loss:.2f}, the limit is {risk.daily_loss_max}")
     if drawdown >= risk.drawdown_max_percent:

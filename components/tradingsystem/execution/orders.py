@@ -16,6 +16,7 @@ from tradingsystem.domain.orders import TERMINAL, BrokerOrder, Fill, OrderIntent
 _S = OrderState
 _FRESH = frozenset({_S.INTENDED, _S.SUBMITTED, _S.UNKNOWN})
 _TOLD = frozenset(_S) - _FRESH
+_OVER = TERMINAL - {_S.REPLACED}
 
 MOVES: dict[OrderState, frozenset[OrderState]] = {
     _S.INTENDED: _TOLD | {_S.SUBMITTED, _S.UNKNOWN},
@@ -122,12 +123,19 @@ class OrderRecord(msgspec.Struct, kw_only=True):
     @property
     def left(self) -> int:
         """Shares it has not traded, whatever its state."""
-        return max(self.quantity - self.inherited - self.filled, 0)
+        left = self.quantity - self.inherited - self.filled
+        return left if left > 0 else 0
 
     @property
     def uncounted(self) -> int:
         """Shares the broker has told filled whose executions were not counted yet: they have changed hands."""
-        return max(self.told_filled - self.inherited - self.filled, 0)
+        uncounted = self.told_filled - self.inherited - self.filled
+        return uncounted if uncounted > 0 else 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it is over: ended, every share that was told is counted, and nothing took its place that could be unknown here."""
+        return self.state in _OVER and self.told_filled - self.inherited - self.filled <= 0
 
     def advance(self, told: OrderState, at_ns: int, *, receipt: bool = False, forced: bool = False) -> Move:
         """Apply a told state. A receipt moves only what nobody has heard of since; a forced word (asked after our last news) stands against the table."""

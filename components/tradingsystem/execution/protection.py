@@ -12,7 +12,7 @@ from tradingsystem.domain.orders import OrderState
 from tradingsystem.execution.actions import Action, Alert, Covered, Lookup
 from tradingsystem.execution.entries import ask_cancel
 from tradingsystem.execution.exits import COVERS, cover
-from tradingsystem.execution.exposure import exit_shares, external_exits, groups_of, working
+from tradingsystem.execution.exposure import exit_shares, external_exits, groups_of, open_exits, working
 from tradingsystem.execution.orders import OrderRecord, Role
 from tradingsystem.execution.positions import bid_of
 from tradingsystem.execution.prices import stop_below, target_above
@@ -51,11 +51,11 @@ def cover_of(state: State, symbol: str) -> Cover:
         if not working(group):
             continue
         known = [record for record in group if record.state is not OrderState.UNKNOWN]
-        stop = exit_shares(state, known, STOPS) if known else 0
-        open_exits = exit_shares(state, group)
+        stop = open_exits(state, known, STOPS) if known else 0
+        shares = open_exits(state, group)
         stopped += stop
-        selling += max(open_exits - stop, 0)
-        if not open_exits:
+        selling += max(shares - stop, 0)
+        if not shares:
             promised += _promised(state, group)
     return Cover(state.present(symbol), stopped, selling + external_exits(state, symbol), promised)
 

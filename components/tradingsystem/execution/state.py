@@ -156,18 +156,18 @@ class State(msgspec.Struct, kw_only=True):
         held = ((symbol, position) for symbol, position in self.positions.items() if position.quantity)
         return sum((position.unrealised(self.marks.get(symbol)) for symbol, position in held), ZERO)
 
-    def day_profit(self) -> Decimal:
-        """Realised and marked, less fees, of the session."""
-        return self.day.realised - self.day.fees + self.unrealised()
+    def day_profit(self, unrealised: Decimal | None = None) -> Decimal:
+        """Realised and marked, less fees, of the session; ``unrealised`` when the caller has summed it already, here and below."""
+        return self.day.realised - self.day.fees + (self.unrealised() if unrealised is None else unrealised)
 
-    def equity(self) -> Decimal:
+    def equity(self, unrealised: Decimal | None = None) -> Decimal:
         """Our own: initial capital and what we made of it."""
-        return self.settings.execution.initial_capital + self.realised - self.fees + self.unrealised()
+        made = self.unrealised() if unrealised is None else unrealised
+        return self.settings.execution.initial_capital + self.realised - self.fees + made
 
     def drawdown_percent(self, unrealised: Decimal | None = None) -> float:
-        """How far equity is below its peak; ``unrealised`` when the caller has summed it already."""
-        peak = self.peak_equity
-        equity = self.equity() if unrealised is None else self.settings.execution.initial_capital + self.realised - self.fees + unrealised
+        """How far equity is below its peak."""
+        peak, equity = self.peak_equity, self.equity(unrealised)
         return float((peak - equity) / peak * 100) if peak > 0 else 0.0
 
     def is_frozen(self, symbol: str) -> bool:

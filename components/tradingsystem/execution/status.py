@@ -19,6 +19,7 @@ def status_of(state: State) -> TradingStatus:
     trading, why = state.trading()
     held = {symbol: position for symbol, position in state.positions.items() if position.quantity}
     covers = {symbol: cover_of(state, symbol) for symbol in held}
+    unrealised = state.unrealised()
     return TradingStatus(
         at_ns=state.now_ns,
         state=trading,
@@ -37,10 +38,10 @@ def status_of(state: State) -> TradingStatus:
             for symbol, position in held.items()
         ),
         day_realised=state.day.realised.quantize(CENT),
-        day_unrealised=state.unrealised().quantize(CENT),
+        day_unrealised=unrealised.quantize(CENT),
         day_fees=state.day.fees.quantize(CENT),
-        equity=state.equity().quantize(CENT),
-        drawdown_percent=state.drawdown_percent(),
+        equity=state.equity(unrealised).quantize(CENT),
+        drawdown_percent=state.drawdown_percent(unrealised),
         signals_seen=state.statistics.signals,
         orders_sent=state.statistics.sent,
         orders_filled=state.statistics.filled,

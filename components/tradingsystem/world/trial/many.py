@@ -28,12 +28,17 @@ def judge_one(seed: int) -> Verdict:
     return msgspec.structs.replace(play(seed), story=())
 
 
+def _begin() -> None:
+    """A worker's first act. To find this function it has imported all that a day needs, and what is imported stays: no collection looks at it again."""
+    gc.freeze()
+
+
 def play_all(seeds: Iterable[int], processes: int) -> Iterator[Verdict]:
     """The days in the order of their seeds, as they are finished."""
     if processes == 1:
         yield from map(judge_one, seeds)
         return
-    with concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=gc.freeze) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
         yield from pool.map(judge_one, seeds, chunksize=CHUNK)
 
 

@@ -48,9 +48,10 @@ class Market:
             middle = self._middle[number] * (1.0 + self._drift + SIGMA * gauss(0.0, 1.0))
             self._middle[number] = middle
             half = max(middle * 0.0001, 0.005)
-            bid = math.floor((middle - half) * 100.0) / 100.0
-            ask = max(math.ceil((middle + half) * 100.0) / 100.0, bid + 0.01)
-            self.bid[number], self.ask[number] = round(bid, 2), round(ask, 2)
+            bid_cents = math.floor((middle - half) * 100.0)
+            ask_cents = math.ceil((middle + half) * 100.0)
+            self.bid[number] = bid_cents / 100.0
+            self.ask[number] = (ask_cents if ask_cents > bid_cents else bid_cents + 1) / 100.0
             shares = 1.0 + math.floor(6.0 * uniform()) if seconds < self._thin_until[number] else 300.0 + math.floor(900.0 * uniform())
             quotes.append(Quote(number, at_ns, self.bid[number], self.ask[number], shares, shares))
         return quotes
