@@ -73,7 +73,7 @@ class Pod:
 
     def _translated(self, word: str) -> str:
         if self.name == "triton":
-            word = _PATH.sub(lambda found: str(self.place(found[0])), word.replace("/opt/tritonserver", str(home())))
+            word = _PATH.sub(lambda found: str(self.place(found[0])), word).replace("/opt/tritonserver", str(home()))
         elif word.startswith(("/etc/", "/var/", "/tmp")):
             return str(self.place(word))
         return self._cluster.with_addresses(word, self.address)
