@@ -10,8 +10,16 @@ from tradingsystem.domain.control import Beat
 from tradingsystem.domain.time import NS_PER_MINUTE, to_datetime
 from tradingsystem.domain.trading import Latch, PositionView, TradingState, TradingStatus
 from tradingsystem_operator.objects import COMPONENT_LABEL, REVISION_ANNOTATION, Object, Owner, labels_of
+from tradingsystem_operator.release import Release
 
 OWNER = Owner(name="momentum", namespace="trading", uid="0b5c1b9e-6d1e-4a0c-9a57-000000000001")
+RELEASE = Release(
+    version="1.2.3",
+    build="1.2.3+abc",
+    components_image="example.org/components:1.2.3",
+    triton_image="example.org/triton:1.2.3",
+    triton_cpu_image="example.org/triton-cpu:1.2.3",
+)
 DAY = session(to_datetime(1_772_496_000_000_000_000).date())  # an ordinary Tuesday
 NOON_NS = DAY.open_ns + 120 * NS_PER_MINUTE
 EVENING_NS = DAY.close_ns + 60 * NS_PER_MINUTE

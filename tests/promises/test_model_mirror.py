@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from tests.promises.model_store import files
 from tests.promises.server import RunningServer
-from tests.promises.test_model_stores import _Both, opened
+from tests.promises.test_model_stores import _Both, opened, say_another_digest
 from tests.promises.test_model_stores import server as server
 from tests.promises.waiting import run, until
 from tradingsystem.adapters.model_folder import FolderModelStore
@@ -67,10 +66,7 @@ def test_what_cannot_be_brought_keeps_nothing_else_away(server: RunningServer, t
         async with opened(server, "learning") as learning:
             store = NatsModelStore(learning)
             await store.put(2, files(2))
-            info = await store._info(2)
-            assert info is not None
-            wrong = msgspec.structs.replace(info, digest="SHA-256=AAAA")
-            await learning.request(store._meta(2), msgspec.json.encode(wrong), 5.0, {"Nats-Rollup": "sub"})
+            await say_another_digest(learning, 2)
             async with mirrored(server, tmp_path):
                 await store.put(3, files(3))
                 await until(lambda: version_numbers(tmp_path) == [3])

@@ -24,7 +24,7 @@ from tradingsystem.bundles.engine_plan import (
     require_match,
     timing_cache_name,
 )
-from tradingsystem.bundles.publishing import STAGING, flush_folder, write_flushed
+from tradingsystem.bundles.publishing import STAGING, flush_folder, place, write_flushed
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.bundles.triton_config import FILE_OF, Backend
 
@@ -86,17 +86,8 @@ def put(out: Path, plan: EnginePlan, target: Target, engine: bytes, report: byte
     folder = out / engine_name(plan, target)
     if folder.exists():
         raise FileExistsError(f"{folder}: an engine lies there; engines are never changed")
-    staged = out / STAGING / folder.name
-    staged.mkdir(parents=True)
-    try:
-        told = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        for name, payload in {ENGINE_FILE: engine, LAYERS_NAME: report, RECORD_NAME: told}.items():
-            write_flushed(staged / name, payload)
-        flush_folder(staged)
-        staged.rename(folder)
-        flush_folder(out)
-    finally:
-        shutil.rmtree(out / STAGING, ignore_errors=True)
+    told = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    place(out, folder.name, {ENGINE_FILE: engine, LAYERS_NAME: report, RECORD_NAME: told})
     return folder
 
 

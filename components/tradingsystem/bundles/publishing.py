@@ -109,7 +109,7 @@ def install(folder: Path, version: int, contents: Mapping[str, bytes]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder):
             if version not in version_numbers(folder):
-                _place(folder, version, contents, _as_it_is)
+                place(folder, str(version), contents)
     except OSError as error:
         raise NotPublished(f"{folder}: {error.strerror}; the store is as it was") from error
 
@@ -119,25 +119,24 @@ def _write(folder: Path, version: int, draft: Draft, key: Ed25519PrivateKey) -> 
     contents = contents_of(manifest, draft.int8_graph, draft.float_graph, draft.golden, draft.evidence, key)
     public_key = key.public_key().public_bytes_raw()
     try:
-        _place(folder, version, contents, lambda staged: read_bundle(staged, public_key))
+        place(folder, str(version), contents, lambda staged: read_bundle(staged, public_key))
     except InvalidBundle as error:
         raise NotPublished(f"what was written does not read back: {error}; the store is as it was") from error
 
 
-def _as_it_is(staged: Path) -> None:
-    """What was published elsewhere is verified by who reads it."""
+def place(folder: Path, name: str, contents: Mapping[str, bytes], check: Callable[[Path], object] | None = None) -> None:
+    """``name`` in ``folder`` with these files, whole or not at all: written outside the named folders, flushed, checked, renamed; while ``alone`` is held.
 
-
-def _place(folder: Path, version: int, contents: Mapping[str, bytes], check: Callable[[Path], object]) -> None:
-    """Write outside the numbered folders, flush, check, rename. Raises ``OSError`` and what ``check`` raises."""
-    staged = folder / STAGING / str(version)
+    Raises ``OSError`` and what ``check`` raises."""
+    staged = folder / STAGING / name
     try:
         staged.mkdir(parents=True)
-        for name, payload in contents.items():
-            write_flushed(staged / name, payload)
+        for file_name, payload in contents.items():
+            write_flushed(staged / file_name, payload)
         flush_folder(staged)
-        check(staged)
-        staged.rename(folder / str(version))
+        if check is not None:
+            check(staged)
+        staged.rename(folder / name)
         flush_folder(folder)
     finally:
         shutil.rmtree(folder / STAGING, ignore_errors=True)

@@ -18,6 +18,7 @@ from rich.table import Table
 from tradingsystem.cli.models_acts import promote, rollback
 from tradingsystem.cli.models_engine import build_engine
 from tradingsystem.cli.models_stored import stored
+from tradingsystem.cli.printing import numbers, print_json
 from tradingsystem.domain.errors import InvalidInput, TryAgain
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def list_versions(*, store: Store = None, system: System = None, as_json: Json =
     found = list(listed(place))
     roles = _roles(place)
     if as_json:
-        _print_json([_plain(one, roles) for one in found])
+        print_json([_plain(one, roles) for one in found])
         return
     table = Table(box=None)
     for name in ("", "standing", "created", "log loss", "AUC", "valid until", "size"):
@@ -108,7 +109,7 @@ def show(
     check_store(place)
     bundle = version_of(place, version, None)
     if as_json:
-        _print_json({"manifest": bundle.manifest, "evidence": _evidence(bundle)})
+        print_json({"manifest": bundle.manifest, "evidence": _evidence(bundle)})
         return
     table = Table(box=None, show_header=False)
     for name, value in (*_told(bundle.manifest), *_evidence(bundle).items()):
@@ -163,7 +164,7 @@ def diff(
     check_store(place)
     found = compared(place, first, second)
     if as_json:
-        _print_json({"fields": {name: {"first": one, "second": other} for name, one, other in found.fields}, "answers": found.answers})
+        print_json({"fields": {name: {"first": one, "second": other} for name, one, other in found.fields}, "answers": found.answers})
         return
     console = _console()
     table = Table("", str(first), str(second), box=None)
@@ -242,10 +243,10 @@ def collect(
     gone = chosen if dry_run else remove(place, chosen) if chosen else ()
     stays = [version for version in present if version not in gone]
     console = _console()
-    console.print(f"{'would remove' if dry_run else 'removed'}: {_numbers(gone)}", markup=False)
-    console.print(f"stays: {_numbers(stays)}", markup=False)
+    console.print(f"{'would remove' if dry_run else 'removed'}: {numbers(gone)}", markup=False)
+    console.print(f"stays: {numbers(stays)}", markup=False)
     if needed := [version for version in stays[:-keep] if version in protected]:
-        console.print(f"older than the newest {keep}, and needed: {_numbers(needed)}", markup=False)
+        console.print(f"older than the newest {keep}, and needed: {numbers(needed)}", markup=False)
 
 
 def _console() -> Console:
@@ -376,11 +377,3 @@ def _answers(found: Compared, first: int) -> str:
         f"On the {answers.rows:,} golden rows of {first}: rank correlation {answers.rank_correlation:.4f}, {answers.decisions_changed:.2%} of decisions"
         f" at 0.5 changed, largest difference {answers.difference_max:.4f}"
     )
-
-
-def _numbers(versions: Any) -> str:
-    return ", ".join(map(str, versions)) or "none"
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

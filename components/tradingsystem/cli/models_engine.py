@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
+from tradingsystem.cli.printing import print_json
 from tradingsystem.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def build_engine(
         made = build(bundle, out, status.update, int8=not floating)
     record = made.record
     if as_json:
-        _print_json({"folder": str(made.folder), "existed": made.existed, "record": record})
+        print_json({"folder": str(made.folder), "existed": made.existed, "record": record})
         return
     shown = f"{len(record.layers.int8)} of {record.layers.count} layers are INT8" if record.layers.int8 else "no layer is INT8"
     console.print(f"{'there already' if made.existed else 'built'}: {made.folder}", markup=False)
@@ -67,7 +67,7 @@ def _print_plan(console: Console, plan: EnginePlan, target: Target | None, missi
     from tradingsystem.bundles.engine_plan import engine_name, key_of, timing_cache_name
 
     if as_json:
-        _print_json({"plan": plan, "target": target, "missing": missing, "key": key_of(plan, target) if target else ""})
+        print_json({"plan": plan, "target": target, "missing": missing, "key": key_of(plan, target) if target else ""})
         return
     rows = [
         ("engine of", f"{plan.model}, version {plan.bundle_version}, {'INT8 by the Q/DQ of its graph' if plan.int8 else 'FP32'}"),
@@ -96,7 +96,3 @@ def _print_plan(console: Console, plan: EnginePlan, target: Target | None, missi
         ]
     for name, value in rows:
         console.print(f"{name:<17}  {value}", markup=False)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tradingsystem.cli.printing import numbers
 from tradingsystem.domain.errors import InvalidInput, RequestRefused
 
 if TYPE_CHECKING:
@@ -46,16 +47,16 @@ async def _stored(url: str, system: str, password: str, keep: int, dry_run: bool
             raise InvalidInput(
                 f"{url}: {system} has no object store of versions yet: no learning job has run, and no pod ({error})"
             ) from error
-        typer.echo(f"present: {_numbers(present)}")
+        typer.echo(f"present: {numbers(present)}")
         if not keep:
             return
         roles = await _roles(url, system, password)
         chosen = collectable(present, keep, roles.protected)
         for version in () if dry_run else chosen:
             await store.remove(version)
-        typer.echo(f"{'would remove' if dry_run else 'removed'}: {_numbers(chosen)}")
+        typer.echo(f"{'would remove' if dry_run else 'removed'}: {numbers(chosen)}")
         if needed := [version for version in present[:-keep] if version in roles.protected]:
-            typer.echo(f"older than the newest {keep}, and needed: {_numbers(needed)}")
+            typer.echo(f"older than the newest {keep}, and needed: {numbers(needed)}")
 
 
 async def _roles(url: str, system: str, password: str) -> Roles:
@@ -67,7 +68,3 @@ async def _roles(url: str, system: str, password: str) -> Roles:
 
     async with connected(url, system, PERSON, password) as bus, models_said(bus, system) as heard:
         return roles_of(system, await first(heard, lambda _: True, HEARD_SECONDS))
-
-
-def _numbers(versions: tuple[int, ...] | list[int]) -> str:
-    return ", ".join(map(str, versions)) or "none"

@@ -7,11 +7,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
 from tradingsystem.cli.person import connect
+from tradingsystem.cli.printing import print_json
 from tradingsystem.cli.status_page import Heard, document, page, problems
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
@@ -37,7 +37,7 @@ def status(
     running = find_running(name)
     heard = asyncio.run(_listen(running))
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(document(heard)), indent=2).decode())
+        print_json(document(heard))
     else:
         console = Console(highlight=False)
         for line, style in page(heard):

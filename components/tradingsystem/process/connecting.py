@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +37,7 @@ WAIT_SECONDS = 0.5
 LEARNING_SECONDS = 30.0  # a job waits for the message server so long; then it is started again
 
 _Connected = TypeVar("_Connected", NatsBus, NatsJournal)
+_Answer = TypeVar("_Answer")
 
 LOCAL_SUBJECTS = frozenset({"tape", "frame", "mark", "want", "clock"})
 """What stays inside when all services share a process; beats, states and commands also leave it, since other commands look from outside."""
@@ -123,15 +124,13 @@ async def brought_models(connection: NatsConnection, folder: Path, keys_file: Pa
     prepare_folder(folder, keys_file)
     store = NatsModelStore(connection, bytes_max=bytes_max)
     mirror = mirror_of(store, folder)
-    while True:
-        try:
-            await store.ensure()
-            await mirror.fill()
-        except TryAgain as error:
-            log.warning("waits_for_models", reason=str(error))
-            await asyncio.sleep(WAIT_SECONDS)
-        else:
-            return mirror
+
+    async def brought() -> ModelMirror:
+        await store.ensure()
+        await mirror.fill()
+        return mirror
+
+    return await _answered(brought, "waits_for_models")
 
 
 async def opened(make: Callable[[], _Connected]) -> _Connected:
@@ -139,29 +138,34 @@ async def opened(make: Callable[[], _Connected]) -> _Connected:
 
     Raises ``NotAuthorized``, which waiting does not mend.
     """
-    while True:
+
+    async def connected_now() -> _Connected:
         made = make()
         try:
             await made.open()
-        except TryAgain as error:
+        except TryAgain:
             await made.close()
-            log.warning("waits_for_nats", reason=str(error))
-            await asyncio.sleep(WAIT_SECONDS)
-        else:
-            return made
+            raise
+        return made
+
+    return await _answered(connected_now, "waits_for_nats")
 
 
 async def remembered_tape(connection: NatsConnection, bytes_max: int) -> NatsTape:
     """The tape, whose memory is there when this returns: what is sealed before is remembered by nobody, and a symbol table may be in it."""
     tape = NatsTape(connection, bytes_max=bytes_max)
+    await _answered(tape.ensure, "waits_for_nats")
+    return tape
+
+
+async def _answered(ask: Callable[[], Awaitable[_Answer]], event: str) -> _Answer:
+    """What ``ask`` gives once it raises ``TryAgain`` no more; each time that is logged as ``event``."""
     while True:
         try:
-            await tape.ensure()
+            return await ask()
         except TryAgain as error:
-            log.warning("waits_for_nats", reason=str(error))
+            log.warning(event, reason=str(error))
             await asyncio.sleep(WAIT_SECONDS)
-        else:
-            return tape
 
 
 async def prepare_server(server: NatsServerSettings) -> None:

@@ -174,9 +174,7 @@ def scorer(graph: bytes) -> Callable[[F32], Scores]:
 
 def score_graph(graph: bytes, features: F32) -> Scores:
     """Scores of features F32[n, 50] by a graph that is not a bundle yet. Raises ``InvalidBundle``."""
-    from tradingsystem.adapters.onnxruntime import open_session, run
-
-    return run(open_session(graph), features)
+    return scorer(graph)(features)
 
 
 def check_answers(bundle: Bundle) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.operator.systems import RELEASE
 from tests.spec.documents import document, problems_of, values_of
 from tradingsystem.messages.permissions import SERVICES, permissions
 from tradingsystem.process.assignment import parse
@@ -20,15 +21,7 @@ from tradingsystem.spec.secrets import signing_secret
 from tradingsystem_operator.desired import build_all, disruption_budgets, plan_of
 from tradingsystem_operator.desired.arguments import LOADS_MODELS
 from tradingsystem_operator.objects import COMPONENT_LABEL, OWNED, Owner, is_controlled_by, key_of, selector_of
-from tradingsystem_operator.release import Release
 
-RELEASE = Release(
-    version="1.2.3",
-    build="1.2.3+abc",
-    components_image="example.org/components:1.2.3",
-    triton_image="example.org/triton:1.2.3",
-    triton_cpu_image="example.org/triton-cpu:1.2.3",
-)
 NAMES = st.from_regex("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
 DNS_LABEL = re.compile("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 REDIS = {"type": "Redis", "address": "redis.data:6380", "secretRef": {"name": "redis"}}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.operator.systems import RELEASE
 from tests.spec.documents import LIVE, document
 from tradingsystem.spec import TradingSystem, from_document
 from tradingsystem_operator.desired import build_all, left_out, plan_of, spec_config_map
@@ -13,13 +14,6 @@ from tradingsystem_operator.desired.schedules import schedule_name
 from tradingsystem_operator.objects import Owner
 from tradingsystem_operator.release import Release
 
-RELEASE = Release(
-    version="1.2.3",
-    build="1.2.3+abc",
-    components_image="example.org/components:1.2.3",
-    triton_image="example.org/triton:1.2.3",
-    triton_cpu_image="example.org/triton-cpu:1.2.3",
-)
 OWNER = Owner(name="momentum", namespace="trading", uid="u-7")
 PAPER = {"spec.mode": "Paper", "spec.execution.broker.secretRef.name": "alpaca"}
 
