@@ -37,7 +37,7 @@ pytestmark = pytest.mark.triton
 
 RATE_SECONDS = 0.02
 DEADLINE_SECONDS = 0.25
-SLOW_SIDE = 2_000  # of a square of numbers whose sines the slow graph computes: some 30 ms of one core
+SLOW_SIDE = 4_000  # of a square of numbers whose sines the slow graph computes: some 40 ms on a quiet machine, far beyond the limit
 SLOW, CORRUPT, NOT_FINITE, WRONG = 7, 6, 4, 5
 LATENCY_MAX_US = 10_000.0
 
