@@ -1,1 +1,1 @@
-"""The outside world, one venue or system per folder or file. Nobody but ``process.wiring`` imports from here."""
+"""The outside world, one venue or system per folder or file. Nobody but ``process.assembling`` and its side doors imports from here."""

@@ -197,7 +197,7 @@ def _account_of(system: str | None, file: Path | None) -> _Account:
 
 async def _suspend(of: _Account) -> None:
     """Throw the switch and see it thrown; whatever becomes of that, cancel our unfilled entries until the broker lists none."""
-    from tradingsystem.process.wiring import account
+    from tradingsystem.process.assembling.broker import account
 
     async with account(of.mode, of.simulator, of.secret) as broker:
         problem = ""
@@ -234,7 +234,7 @@ async def _cancel_entries(broker: Broker, system: str) -> None:
 
 
 async def _lift(of: _Account) -> None:
-    from tradingsystem.process.wiring import account
+    from tradingsystem.process.assembling.broker import account
 
     async with account(of.mode, of.simulator, of.secret) as broker:
         await _switch(broker, suspended=False)

@@ -1,6 +1,6 @@
 """Connections to the message server: for services, however long it takes to appear; for commands, which do not wait; and its streams, made once.
 
-Apart from ``wiring`` only because it is about one adapter and nothing else. It builds no service and reads no secret but the user's password.
+Apart from ``assembling`` only because it is about one adapter and nothing else. It builds no service and reads no secret but the user's password.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The GPU of this machine, and TensorRT's engines on it, for whoever is told to build or to measure: neither is loaded before.
 
-Beside ``wiring`` one of the few doors to the adapters.
+Beside ``assembling`` one of the few doors to the adapters.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A broker and a journal that are there only in memory, for days in virtual time: the real order client talks to the simulator's real REST handlers.
 
-Beside ``wiring`` one of the few doors to the adapters and the simulator. Requests are spelled and answers read by our adapter, the account is the
+Beside ``assembling`` one of the few doors to the adapters and the simulator. Requests are spelled and answers read by our adapter, the account is the
 simulator's; only the socket between them is missing, and whoever plays the day carries each request and each frame across. It opens no socket,
 starts no thread, asks no clock and draws no chance.
 """

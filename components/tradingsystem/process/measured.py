@@ -1,6 +1,6 @@
 """What benchmarks time, built from the real parts: frames read by the Polygon adapter, a journal on a real message server, the order client.
 
-Beside ``wiring`` one of the few doors to the adapters. It starts what it measures on loopback, in a folder that the caller gives, and ends it.
+Beside ``assembling`` one of the few doors to the adapters. It starts what it measures on loopback, in a folder that the caller gives, and ends it.
 """
 
 from __future__ import annotations

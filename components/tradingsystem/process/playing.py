@@ -1,6 +1,6 @@
 """The venues as a program: the simulator with its market loaded, alone or as the market of a system.
 
-One of the few doors to the simulator, beside ``wiring``.
+One of the few doors to the simulator, beside ``assembling``.
 """
 
 from __future__ import annotations

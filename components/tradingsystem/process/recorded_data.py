@@ -1,6 +1,6 @@
 """What is in a folder of recorded days, read by the player that would play it: nothing is called valid that could not be played.
 
-Beside ``wiring`` the only other door to the simulator's side, for commands that look at files and start nothing.
+Beside ``assembling`` the only other door to the simulator's side, for commands that look at files and start nothing.
 """
 
 from __future__ import annotations

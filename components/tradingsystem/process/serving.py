@@ -1,6 +1,6 @@
 """Which bundle serves and who computes it in process: the models' part of the wiring, shared by the filter, replay and the recipe.
 
-Beside ``wiring`` one of the few doors to the adapters; it starts nothing. Who only chooses a bundle loads neither kernels nor a runtime.
+Beside ``assembling`` one of the few doors to the adapters; it starts nothing. Who only chooses a bundle loads neither kernels nor a runtime.
 """
 
 from __future__ import annotations

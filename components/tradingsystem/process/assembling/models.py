@@ -1,0 +1,80 @@
+"""The models' service with the server that holds the versions."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, cast
+
+from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.process.assembling.parts import Parts
+from tradingsystem.process.lifecycle import Service
+from tradingsystem.process.private_files import read_password
+from tradingsystem.spec.inference import Precision, Runtime
+from tradingsystem.spec.slices import ModelsSlice
+
+if TYPE_CHECKING:
+    from tradingsystem.adapters.triton import TritonModelServer
+    from tradingsystem.interfaces import ModelServer
+
+
+async def assemble(parts: Parts) -> Service:
+    """The service. Raises ``InvalidInput``, ``TryAgain``."""
+    from tradingsystem.models.online import OnlineWeights
+    from tradingsystem.models.promoting import Promoting, rules_of
+    from tradingsystem.models.service import ModelsService
+    from tradingsystem.process.serving import bundle_in, choose_in, versions_in
+
+    piece, folder = cast(ModelsSlice, parts.slice), parts.assignment.models_folder
+
+    triton = _triton(parts, piece) if piece.inference.runtime is Runtime.TRITON else None
+
+    def in_process() -> ModelServer:
+        from tradingsystem.adapters.onnxruntime import InProcessModelServer  # a service without candidates pays for no runtime
+
+        return InProcessModelServer(lambda version: bundle_in(folder, version), int8=piece.inference.precision is Precision.INT8)
+
+    promoting = Promoting(
+        rules=rules_of(piece.learning.promotion),
+        better_probability_min_percent=piece.learning.promotion.better_probability_min_percent,
+        latency_us_max=piece.inference.deadline_milliseconds * 1e3,
+        present=lambda: versions_in(folder),
+        read=lambda version: bundle_in(folder, version),
+        server=functools.cache(in_process) if triton is None else lambda: triton,
+        elsewhere=triton is not None,
+    )
+    return ModelsService(
+        system=piece.system,
+        pinned=piece.live.models.pinned_version,
+        choose=lambda pinned: choose_in(folder, pinned),
+        promoting=promoting,
+        online=OnlineWeights(enabled=piece.learning.online, members=piece.ensemble.members),
+        clock=parts.clock,
+        bus=parts.bus,
+        journal=parts.journal,
+    )
+
+
+def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
+    """What Triton has loaded, kept as it should be while this process runs. Raises ``InvalidInput``."""
+    from tradingsystem.adapters.triton import TritonModelServer, TritonSettings
+    from tradingsystem.bundles.triton_config import Backend
+    from tradingsystem.process.engines import engine_reader
+    from tradingsystem.process.serving import bundle_in
+
+    given = parts.assignment
+    if not given.triton:
+        raise InvalidInput("spec.inference.runtime: Triton, and this process was not told where it is (--triton HOST:PORT)")
+    key_file = given.triton_key_file
+    try:
+        backend = Backend(given.triton_backend)
+    except ValueError:
+        raise InvalidInput(f"--triton-backend {given.triton_backend!r}: one of {', '.join(Backend)}") from None
+    settings = TritonSettings(given.triton, lambda: read_password(key_file) if key_file else "", backend)
+    int8 = piece.inference.precision is Precision.INT8
+    engine = engine_reader(given.triton_engines, backend, int8=int8)
+    server = TritonModelServer(settings, lambda version: bundle_in(given.models_folder, version), int8=int8, engine=engine)
+    parts.later.push_async_callback(server.close)
+    keeping = asyncio.create_task(server.run(), name="keep Triton's index")
+    parts.later.callback(keeping.cancel)
+    return server
