@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.promises.waiting import until
 from tests.spec.documents import system
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal
+from tradingsystem.adapters.model_folder import FolderModelStore
 from tradingsystem.adapters.onnxruntime import InProcessModelServer
 from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.publishing import version_numbers
@@ -38,7 +40,7 @@ __all__ = ["store"]
 SUBJECTS = Subjects("momentum")
 
 
-def promoting(folder: Path) -> Promoting:
+def promoting(folder: Path, kept: int = 5) -> Promoting:
     """The founding rules over a folder of bundles, asked in process."""
 
     def bundle(version: int) -> Bundle:
@@ -51,20 +53,22 @@ def promoting(folder: Path) -> Promoting:
         present=lambda: version_numbers(folder),
         read=bundle,
         server=functools.cache(lambda: InProcessModelServer(bundle)),
+        store=FolderModelStore(folder),
+        versions_kept=kept,
     )
 
 
 class Life:
     """One models service over a journal that outlives it."""
 
-    def __init__(self, folder: Path, journal: InProcessJournal, *, online: bool) -> None:
+    def __init__(self, folder: Path, journal: InProcessJournal, *, online: bool, kept: int) -> None:
         self.bus, self.journal = InProcessBus(), journal
         self.states: list[ModelsState] = []
         self.service = ModelsService(
             system="momentum",
             pinned=0,
             choose=lambda pinned: choose(folder, OWN, SCHEMA, pinned or None),
-            promoting=promoting(folder),
+            promoting=promoting(folder, kept),
             online=OnlineWeights(enabled=online, members=FOUNDING_MEMBERS),
             clock=SystemClock(),
             bus=self.bus,
@@ -86,8 +90,8 @@ class Life:
 
 
 @contextlib.asynccontextmanager
-async def alive(folder: Path, journal: InProcessJournal, *, online: bool = False) -> AsyncIterator[Life]:
-    life = Life(folder, journal, online=online)
+async def alive(folder: Path, journal: InProcessJournal, *, online: bool = False, kept: int = 5) -> AsyncIterator[Life]:
+    life = Life(folder, journal, online=online, kept=kept)
     ready, stop = asyncio.Event(), asyncio.Event()
     await life.bus.subscribe(SUBJECTS.state("models"), life.hear)
     task = asyncio.create_task(life.service.run(ready.set, stop))
@@ -125,6 +129,39 @@ def test_a_pin_that_cannot_serve_leaves_what_serves(store: Path) -> None:
                 assert (said.serving, said.pinned) == (1, version)
                 assert why in said.refused[str(version)]
             assert await life.switches() == [3, 1]
+
+    asyncio.run(scenario())
+
+
+def test_versions_beyond_those_that_are_kept_leave_the_store(store: Path) -> None:
+    """The oldest that nobody needs, without a person; what went is told by name, a pin to it is refused, and what serves goes on serving."""
+
+    async def scenario() -> None:
+        async with alive(store, InProcessJournal("momentum"), kept=2) as life:
+            await until(lambda: life.states and "1" in life.states[-1].refused)
+            assert version_numbers(store) == [2, 3]
+            assert life.states[-1].refused == {"1": "Collected: removed to make room"}
+            said = await life.pin(1, generation=1)
+            assert (said.serving, said.pinned) == (3, 1)
+            assert said.refused["1"].startswith("VersionNotFound: ")
+
+    asyncio.run(scenario())
+
+
+def test_what_is_needed_stays_however_old_it_is(store: Path) -> None:
+    """What is pinned and what served before: the way back is never collected. It goes when it is needed no more."""
+
+    async def scenario() -> None:
+        journal = InProcessJournal("momentum")
+        async with alive(store, journal) as life:
+            await life.pin(1, generation=1)
+        for version in (4, 5, 6):
+            shutil.copytree(store / "3", store / str(version))  # refused, since its manifest says 3: a candidate that never serves
+        async with alive(store, journal, kept=2) as life:
+            await until(lambda: version_numbers(store) == [1, 3, 5, 6])
+            assert life.states[-1].kept == (1, 3, 6)  # pinned, the way back, and what waits for a trial
+            await life.pin(0, generation=2)
+            await until(lambda: version_numbers(store) == [3, 5, 6])
 
     asyncio.run(scenario())
 

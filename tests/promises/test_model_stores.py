@@ -18,13 +18,14 @@ from tests.promises.waiting import run, until
 from tradingsystem.adapters.jetstream import call
 from tradingsystem.adapters.model_folder import FolderModelStore
 from tradingsystem.adapters.nats import NatsConnection, NatsSettings
-from tradingsystem.adapters.nats_model_store import CHUNK_BYTES, NatsModelStore
-from tradingsystem.bundles.archive import pack, unpack
+from tradingsystem.adapters.nats_model_store import NatsModelStore
+from tradingsystem.adapters.nats_objects import CHUNK_BYTES
+from tradingsystem.bundles.archive import VERSION, pack, unpack
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.interfaces import ModelStore
 from tradingsystem.messages.permissions import PERSON
-from tradingsystem.messages.subjects import models_bucket, models_stream
+from tradingsystem.messages.subjects import models_bucket, object_stream
 from tradingsystem.process.nats_server import free_port, program
 
 SYSTEM = "testing"
@@ -77,21 +78,21 @@ async def emptied(server: RunningServer) -> None:
     """Purge it whole, as only a person may."""
     async with opened(server, PERSON) as person:
         await NatsModelStore(person).ensure()
-        await call(person, f"STREAM.PURGE.{models_stream(SYSTEM)}")
+        await call(person, f"STREAM.PURGE.{object_stream(models_bucket(SYSTEM))}")
 
 
 async def say_another_digest(learning: NatsConnection, version: int) -> None:
     """The word about a version no longer fits its chunks."""
-    store = NatsModelStore(learning)
-    info = await store._info(version)
+    objects = NatsModelStore(learning).objects
+    info = await objects.info(f"{version}.tar")
     assert info is not None
     wrong = msgspec.structs.replace(info, digest="SHA-256=AAAA")
-    await learning.request(store._meta(version), msgspec.json.encode(wrong), 5.0, {"Nats-Rollup": "sub"})
+    await learning.request(objects._meta(info.name), msgspec.json.encode(wrong), 5.0, {"Nats-Rollup": "sub"})
 
 
 async def messages_in(connection: NatsConnection) -> int:
     """How many messages the object store holds: chunks, and one about each version."""
-    return int((await call(connection, f"STREAM.INFO.{models_stream(SYSTEM)}"))["state"]["messages"])
+    return int((await call(connection, f"STREAM.INFO.{object_stream(models_bucket(SYSTEM))}"))["state"]["messages"])
 
 
 @pytest.mark.nats
@@ -116,7 +117,7 @@ class TestObjectStore(ModelStorePromises):
                 store = _Both(learning, person)
                 await store.put(2, files(2))
                 await store.remove(2)
-                with pytest.raises(RequestRefused, match="a number is given once"):
+                with pytest.raises(RequestRefused, match="it is given once"):
                     await store.put(2, files(2))
                 assert await store.numbers() == {2: False}
 
@@ -148,7 +149,7 @@ class TestObjectStore(ModelStorePromises):
                 del learning.request
                 await store.put(2, files(2))
                 assert dict(await NatsModelStore(reader).get(2)) == files(2)
-                assert await messages_in(reader) == -(-len(pack(files(2))) // CHUNK_BYTES) + 1
+                assert await messages_in(reader) == -(-len(pack(files(2), VERSION)) // CHUNK_BYTES) + 1
 
         run(main())
 
@@ -159,7 +160,7 @@ class TestObjectStore(ModelStorePromises):
             async with opened(self.server, "learning") as first, opened(self.server, "learning") as second:
                 await asyncio.gather(*(NatsModelStore(each).put(2, files(2)) for each in (first, second)))
                 assert dict(await NatsModelStore(first).get(2)) == files(2)
-                assert await messages_in(first) == -(-len(pack(files(2))) // CHUNK_BYTES) + 1
+                assert await messages_in(first) == -(-len(pack(files(2), VERSION)) // CHUNK_BYTES) + 1
 
         run(main())
 
@@ -174,6 +175,22 @@ class TestObjectStore(ModelStorePromises):
                 with pytest.raises(ModelRefused) as refused:
                     await store.get(2)
                 assert refused.value.refusal is Refusal.CORRUPT
+
+        run(main())
+
+    def test_who_promotes_makes_room(self) -> None:
+        """Models removes what is no longer needed, and cannot put what would serve."""
+
+        async def main() -> None:
+            async with opened(self.server, "learning") as learning, opened(self.server, "models") as promotes:
+                await NatsModelStore(learning).put(2, files(2))
+                assert await NatsModelStore(promotes).remove(2)
+                assert await NatsModelStore(learning).numbers() == {2: False}
+                assert await messages_in(promotes) == 1
+                ask = promotes.request
+                promotes.request = lambda subject, payload, _, headers=None: ask(subject, payload, 0.2, headers)  # type: ignore[assignment,misc]
+                with pytest.raises(TryAgain):
+                    await NatsModelStore(promotes).put(3, files(3))
 
         run(main())
 
@@ -194,7 +211,7 @@ class TestObjectStore(ModelStorePromises):
                 with pytest.raises(TryAgain):
                     await NatsModelStore(loads).put(4, files(4))
                 with pytest.raises(TryAgain):
-                    await call(learning, f"STREAM.PURGE.{models_stream(SYSTEM)}", timeout_seconds=0.2)
+                    await call(learning, f"STREAM.PURGE.{object_stream(models_bucket(SYSTEM))}", timeout_seconds=0.2)
                 assert await NatsModelStore(learning).versions() == (2, 3)
 
         run(main())
@@ -240,7 +257,7 @@ def test_other_clients_read_it(tmp_path: Path) -> None:
         client = await nats.connect(settings.url)
         theirs = await client.jetstream().object_store(models_bucket(SYSTEM))
         assert [(info.name, info.chunks) for info in await theirs.list()] == [("7.tar", 3)]
-        assert unpack((await theirs.get("7.tar")).data or b"") == files(7)
+        assert unpack((await theirs.get("7.tar")).data or b"", VERSION) == files(7)
         await client.close()
         await store.remove(7)
         await ours.close()

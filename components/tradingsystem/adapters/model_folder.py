@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tradingsystem.bundles import store
-from tradingsystem.bundles.archive import pack
+from tradingsystem.bundles.archive import VERSION, pack
 from tradingsystem.bundles.bundle import InvalidBundle
 from tradingsystem.bundles.publishing import NotPublished, install, version_numbers
 from tradingsystem.domain.errors import RequestRefused, TryAgain
@@ -33,7 +33,7 @@ class FolderModelStore:
 
     def _put(self, version: int, contents: Mapping[str, bytes]) -> None:
         try:
-            pack(contents)  # for its checks
+            pack(contents, VERSION)  # for its checks
         except InvalidBundle as error:
             raise RequestRefused("invalid", str(error)) from error
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from tradingsystem.bundles.archive import NAMES
+from tradingsystem.bundles.archive import VERSION
 from tradingsystem.bundles.bundle import FILE_BYTES_MAX
 from tradingsystem.bundles.publishing import STAGING, alone, version_numbers
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
@@ -49,7 +49,7 @@ def contents(folder: Path, version: int) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     try:
         for path in sorted(place.iterdir()):
-            if path.name not in NAMES:
+            if path.name not in VERSION.names:
                 raise ModelRefused(version, Refusal.CORRUPT, f"{path}: no version has such a file")
             if path.stat().st_size > FILE_BYTES_MAX:
                 raise ModelRefused(version, Refusal.TOO_LARGE, f"{path}: larger than {FILE_BYTES_MAX} bytes")

@@ -12,10 +12,11 @@ LOADED_MAX = 4  # serving, canary or shadow, the one before, and one to spare
 
 class Roster:
     """Loads what is asked for, at most once; what cannot be loaded is remembered with the reason, what cannot be loaded yet is ``waiting`` to be asked for
-    again."""
+    again. ``unload`` hears which version is no longer kept."""
 
-    def __init__(self, load: Callable[[int], Serving], first: Serving) -> None:
+    def __init__(self, load: Callable[[int], Serving], first: Serving, unload: Callable[[int], None]) -> None:
         self._load = load
+        self._unload = unload
         self._loaded = {first.version: first}
         self.refused: dict[int, str] = {}
         self.waiting: set[int] = set()
@@ -36,5 +37,7 @@ class Roster:
                 return None
         self._loaded[version] = found
         while len(self._loaded) > LOADED_MAX:
-            del self._loaded[next(iter(self._loaded))]
+            longest_unasked = next(iter(self._loaded))
+            del self._loaded[longest_unasked]
+            self._unload(longest_unasked)
         return found

@@ -50,7 +50,8 @@ SNAPSHOT_INTERVAL_NS = 2 * NS_PER_SECOND  # machine time, since a fast simulatio
 
 
 class FilterService:
-    """One per system. ``load`` gives the bundle of a version that the tape names; ``folder`` is where snapshots lie, None for no memory."""
+    """One per system. ``load`` gives the bundle of a version that the tape names, ``unload`` hears which one is no longer kept; ``folder`` is where
+    snapshots lie, None for no memory."""
 
     name = "filter"
 
@@ -65,6 +66,7 @@ class FilterService:
         tape: Tape,
         serving: Serving,
         load: Callable[[int], Serving],
+        unload: Callable[[int], None] = lambda _: None,
         folder: Path | None,
     ) -> None:
         self._subjects = Subjects(system)
@@ -78,7 +80,7 @@ class FilterService:
         self.decider = Decider(spec, serving)
         self.trials = Trials(max(len(serving.manifest.members), len(spec.ensemble.members)))
         self._asking = Asking(clock, self.decider, self.trials)
-        self._roster = Roster(load, serving)
+        self._roster = Roster(load, serving, unload)
         self._assigned = self.state.assigned
         self._inbox = Inbox()
         self._wake = asyncio.Event()

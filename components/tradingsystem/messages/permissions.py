@@ -1,15 +1,15 @@
 """Who may say and hear what: one row per service, from which the NATS users are generated.
 
 Nobody but execution can publish an intent or clear a latch, nobody but models a promotion, nobody but the simulator the clock. ``person`` is the CLI's
-and the operator's user: it may command and apply specs, never trade. Versions of models are put by learning jobs and removed by a person; whoever loads
-them may read.
+and the operator's user: it may command and apply specs, never trade. Versions of models are put by learning jobs, and removed by models to make room,
+and by a person; whoever loads them may read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tradingsystem.messages.subjects import Subjects, journal_stream, models_chunks, models_meta, models_stream, tape_stream
+from tradingsystem.messages.subjects import Subjects, journal_stream, models_bucket, object_chunks, object_meta, object_stream, tape_stream
 
 SERVICES = ("ingestion", "filter", "execution", "recorder", "monitor", "watcher", "models", "learning", "simulator")
 PERSON = "person"
@@ -44,16 +44,15 @@ def permissions(system: str) -> tuple[Permissions, ...]:
         "recorder": (subject.journal_seal,),
         "monitor": (),
         "watcher": (),
-        "models": (subject.journal_model, subject.journal_promotion, subject.journal_weights),
-        "learning": (models_chunks(system, "*"), models_meta(system, "*")),
+        "models": (subject.journal_model, subject.journal_promotion, subject.journal_weights, *_removing(system)),
+        "learning": (object_chunks(models_bucket(system), "*"), object_meta(models_bucket(system), "*")),
         "simulator": (subject.clock,),
         PERSON: (
             subject.command,
             subject.command_models,
             subject.journal_spec,
             subject.resource,
-            models_meta(system, "*"),
-            f"$JS.API.STREAM.PURGE.{models_stream(system)}",
+            *_removing(system),
         ),
     }
     return tuple(_user(subject, name, own) for name, own in speaks.items())
@@ -73,11 +72,17 @@ def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
     return Permissions(user=name, publish=publish, subscribe=subscribe)
 
 
+def _removing(system: str) -> tuple[str, ...]:
+    """What removing versions of models needs: the word that one is gone, and its bytes purged."""
+    bucket = models_bucket(system)
+    return object_meta(bucket, "*"), f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"
+
+
 def _store(system: str, user: str) -> tuple[str, ...]:
     """What reading the kept streams needs, and making them when they are missing. Never more: who may purge, delete or change a stream may unmake a
     latch or an intent. Writing to them is the subjects above, and ``$KV`` for the cache, whose values may vanish."""
     streams = [journal_stream(system), tape_stream(system), f"KV_cache_{system}", f"KV_lease_{system}"]
-    streams += [models_stream(system)] if user in READS_MODELS else []
+    streams += [object_stream(models_bucket(system))] if user in READS_MODELS else []
     verbs = (
         "STREAM.INFO.{}",
         "STREAM.CREATE.{}",

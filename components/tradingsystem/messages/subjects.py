@@ -163,23 +163,28 @@ def tape_stream(system: str) -> str:
 
 
 def models_bucket(system: str) -> str:
-    """Name of the object store that versions of the models travel by; its stream is ``OBJ_`` and this, as NATS names object stores."""
+    """Name of the object store that versions of the models travel by."""
     return f"models_{system}"
 
 
-def models_stream(system: str) -> str:
-    """Name of that object store's stream."""
-    return f"OBJ_{models_bucket(system)}"
+def engines_bucket(system: str) -> str:
+    """Name of the object store of their engines: one of its own, since a token of a subject cannot tell an engine from a version to who may put one."""
+    return f"engines_{system}"
 
 
-def models_chunks(system: str, identifier: str) -> str:
+def object_stream(bucket: str) -> str:
+    """Name of an object store's stream, as NATS names it."""
+    return f"OBJ_{bucket}"
+
+
+def object_chunks(bucket: str, identifier: str) -> str:
     """The subject of one object's chunks."""
-    return f"$O.{models_bucket(system)}.C.{identifier}"
+    return f"$O.{bucket}.C.{identifier}"
 
 
-def models_meta(system: str, name: str) -> str:
+def object_meta(bucket: str, name: str) -> str:
     """The subject of what is said about an object; ``name`` as a token."""
-    return f"$O.{models_bucket(system)}.M.{name}"
+    return f"$O.{bucket}.M.{name}"
 
 
 def symbol_token(symbol: str) -> str:

@@ -12,7 +12,8 @@ from tradingsystem.bundles import gate, promotion
 from tradingsystem.bundles.bundle import Bundle, InvalidBundle
 from tradingsystem.bundles.promotion import Event, Judge, Judged, Probed, ProbeVersion, Rules, State
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
-from tradingsystem.interfaces import ModelServer
+from tradingsystem.bundles.store import collectable
+from tradingsystem.interfaces import ModelServer, ModelStore
 from tradingsystem.spec.learning import Promotion
 
 WORST_DIFFERENCE_MAX = 1e-3  # golden vectors on another runtime than they were signed on; tests/promises has the proven ones
@@ -30,11 +31,27 @@ class Promoting:
     read: Callable[[int], Bundle]
     server: Callable[[], ModelServer]
     elsewhere: bool = False  # whether what serves is asked of ``server``; in process the filter loads for itself
+    store: ModelStore | None = None  # where versions come from and are removed; None: nothing is ever removed
+    versions_kept: int = 2
+    shipped: frozenset[int] = frozenset()  # what came with the release: a pin to it is the way back that is always there
 
     async def settle(self, versions: tuple[int, ...]) -> None:
         """Have exactly these loaded where models are served. What cannot be loaded was loaded before, so that is left to who asks. Raises ``TryAgain``."""
         if self.elsewhere:
             await self.server().load(versions)
+
+    async def make_room(self, state: State) -> tuple[int, ...]:
+        """Remove what is older than the newest ``versions_kept`` and needed by nobody; returns what went. One that promotion has not seen yet stays.
+
+        Raises ``TryAgain`` or ``OSError``: what has gone by then is gone, and who asks again goes on."""
+        if self.store is None:
+            return ()
+        there = await self.store.versions()
+        unseen = {version for version in there if version > state.seen}
+        gone = collectable(there, self.versions_kept, promotion.kept(state) | self.shipped | unseen)
+        for version in gone:
+            await self.store.remove(version)
+        return gone
 
     async def answer(self, state: State, now_ns: int) -> Event | None:
         """The answer to what the machine waits for, None when it waits for nothing. Raises ``TryAgain`` while the model server cannot be reached."""

@@ -18,7 +18,7 @@ from tradingsystem.bundles.bundle import Bundle, InvalidBundle
 from tradingsystem.bundles.promotion import Alarmed, Appeared, Begun, Event, Pinned, Promoted, Removed, State, TakenBack
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.domain.control import CommandAnswer, ModelAct, ModelCommand, ModelsAssigned, ModelsState, SpecApplied, WeightsUpdated
-from tradingsystem.domain.errors import TryAgain
+from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.outcomes import FeatureSample, FilterModels, Outcome
 from tradingsystem.interfaces import Bus, Clock, Delivery, Entry, Journal
 from tradingsystem.messages.codec import Malformed, decode, encode
@@ -72,6 +72,9 @@ class ModelsService:
         self._drift = DriftWatch()
         self._drift_told: dict[int, str] = {}
         self._stood: frozenset[int] = frozenset()  # in the store, when it was looked into last
+        self._made_room_for: tuple[frozenset[int], frozenset[int]] | None = (
+            None  # what stood there and what was needed, when room was made last
+        )
         self._obeyed = ""  # id of the newest command that was answered
         self._commands: list[tuple[ModelCommand, Callable[[bytes], None] | None]] = []
         self._changed = asyncio.Event()
@@ -215,6 +218,22 @@ class ModelsService:
         except TryAgain as error:  # what waits for the server goes on waiting
             log.warning("model_server_unreachable", reason=str(error))
         await self._assign()
+        await self._make_room()
+
+    async def _make_room(self) -> None:
+        """Versions beyond those that the settings keep leave the store, when it or what is needed has changed. The next look into it tells that they went."""
+        now = self._stood, promotion.kept(self._state)
+        if now == self._made_room_for:
+            return
+        try:
+            gone = await self._promoting.make_room(self._state)
+        except (TryAgain, RequestRefused, OSError) as error:
+            log.warning("models_not_collected", reason=str(error))
+            return
+        self._made_room_for = now
+        if gone:
+            log.info("models_collected", versions=gone)
+            self._changed.set()
 
     async def _look_into_the_store(self, now_ns: int) -> None:
         """What is new, and what somebody has removed. A store that shows nothing at all is away, not empty."""

@@ -23,7 +23,7 @@ from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.adapters.nats_lease import NatsLease
 from tradingsystem.adapters.nats_model_store import NatsModelStore
 from tradingsystem.domain.errors import TryAgain
-from tradingsystem.interfaces import Bus, Delivery, Journal, Subscription
+from tradingsystem.interfaces import Bus, Delivery, Journal, ModelStore, Subscription
 from tradingsystem.process.nats_server import NatsServerSettings
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.serving import SHIPPED, prepare_folder
@@ -111,6 +111,13 @@ async def connected_models(url: str, system: str, user: str, password: str, byte
         yield store
     finally:
         await connection.close()
+
+
+def store_of(connection: NatsConnection | None, folder: Path | None) -> ModelStore | None:
+    """Where a system's versions are kept: the object store where there is one, else the folder; None where only the package's own serve."""
+    if connection is not None:
+        return NatsModelStore(connection)
+    return FolderModelStore(folder) if folder is not None else None
 
 
 def mirror_of(store: NatsModelStore, folder: Path) -> ModelMirror:

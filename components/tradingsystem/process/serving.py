@@ -5,6 +5,7 @@ Beside ``assembling`` one of the few doors to the adapters; it starts nothing. W
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -122,8 +123,9 @@ class TritonServing:
         self._folder = folder
         self._settings = TritonSettings(address, lambda: read_password(key_file) if key_file else "")
         self._client = connected(address)
-        self._opened: list[FallbackInference] = []
-        self._shared: list[SharedMemoryInference] = []
+        self._opened: dict[int, FallbackInference] = {}
+        self._shared: dict[int, SharedMemoryInference] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._sidecar = spec.inference.placement is TritonPlacement.SIDECAR
         if self._sidecar:
             from tradingsystem.adapters.triton_shared_memory import sweep
@@ -142,7 +144,7 @@ class TritonServing:
         own = OnnxRuntimeInference(choice.bundle, int8=spec.precision is Precision.INT8)
         deadline_seconds = spec.deadline_milliseconds / 1e3
         inference = FallbackInference(self._asked(manifest.version, PRIMARY_SHARE * deadline_seconds), own, deadline_seconds)
-        self._opened.append(inference)
+        self._opened[manifest.version] = inference
         return Serving(voting(inference, manifest.members, self._spec.ensemble.members) or inference, manifest)
 
     def _asked(self, version: int, deadline_seconds: float) -> Inference:
@@ -152,15 +154,24 @@ class TritonServing:
         if not self._sidecar:
             return TritonInference(self._client, version, deadline_seconds)
         shared = SharedMemoryInference(self._client, self._settings, version, deadline_seconds)
-        self._shared.append(shared)
+        self._shared[version] = shared
         return shared
+
+    def unload(self, version: int) -> None:
+        """Ask that version no more: its probes end and its shared memory is given back, beside whoever called."""
+        task = asyncio.get_running_loop().create_task(self._close(version), name=f"unload version {version}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close(self, version: int) -> None:
+        if (inference := self._opened.pop(version, None)) is not None:
+            await inference.close()
+        if (shared := self._shared.pop(version, None)) is not None:
+            await shared.close()
 
     async def close(self) -> None:
         """Ask no more."""
-        for inference in self._opened:
-            await inference.close()
-        for shared in self._shared:
-            await shared.close()
+        await asyncio.gather(*self._closing, *(self._close(version) for version in tuple(self._opened)))
         await self._client.close()
 
 

@@ -42,5 +42,6 @@ async def assemble(parts: Parts) -> Service:
         tape=parts.tape,
         serving=load(0),
         load=load,
+        unload=triton.unload if triton else lambda _: None,
         folder=assignment.state_folder,
     )

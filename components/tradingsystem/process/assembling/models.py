@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.process.assembling.parts import Parts
+from tradingsystem.process.connecting import store_of
 from tradingsystem.process.lifecycle import Service
 from tradingsystem.process.private_files import read_password
 from tradingsystem.spec.inference import Precision, Runtime
@@ -23,7 +24,7 @@ async def assemble(parts: Parts) -> Service:
     from tradingsystem.models.online import OnlineWeights
     from tradingsystem.models.promoting import Promoting, rules_of
     from tradingsystem.models.service import ModelsService
-    from tradingsystem.process.serving import bundle_in, choose_in, versions_in
+    from tradingsystem.process.serving import SHIPPED, bundle_in, choose_in, versions_in
 
     piece, folder = cast(ModelsSlice, parts.slice), parts.assignment.models_folder
 
@@ -42,6 +43,9 @@ async def assemble(parts: Parts) -> Service:
         read=lambda version: bundle_in(folder, version),
         server=functools.cache(in_process) if triton is None else lambda: triton,
         elsewhere=triton is not None,
+        store=store_of(parts.connection if parts.mirror is not None else None, folder),
+        versions_kept=piece.learning.versions_kept,
+        shipped=frozenset(SHIPPED),
     )
     return ModelsService(
         system=piece.system,
