@@ -18,12 +18,12 @@ import aiohttp
 import msgspec
 import numpy as np
 from aiohttp import web
-from aiohttp.client_reqrep import ConnectionKey
 
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
 from tradingsystem.adapters.alpaca.client import Credentials
 from tradingsystem.adapters.alpaca.parse import patch_body, post_body
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal, InProcessLease
+from tradingsystem.adapters.warm_http import HttpAnswer, NoAnswer, NotSent
 from tradingsystem.domain.orders import Approved, BrokerOrder, OrderIntent
 from tradingsystem.interfaces import Bus, Lease
 from tradingsystem.simulator.alpaca_account import Credentials as VenueCredentials
@@ -230,47 +230,49 @@ class Carrier:
         raise NotImplementedError
 
 
-def unreachable() -> aiohttp.ClientConnectorError:
-    """What the client's library raises when nobody listens at an address."""
-    key = ConnectionKey(_ADDRESS, 80, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
-    return aiohttp.ClientConnectorError(key, OSError(111, "Connection refused"))
+def unreachable() -> NotSent:
+    """What the client's sockets raise when nobody listens at an address."""
+    return NotSent("Connection refused")
 
 
-class _Exchange:
-    """One request of the session, as ``async with`` wants it."""
-
-    connection = None  # there is no socket
-
-    def __init__(self, carrier: Carrier, ask: Ask, timeout_seconds: float) -> None:
-        self._carrier, self._ask, self._timeout_seconds = carrier, ask, timeout_seconds
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self._body = b""
-
-    async def __aenter__(self) -> Self:
-        async with asyncio.timeout(self._timeout_seconds):
-            reply = await self._carrier.carry(self._ask)
-        self.status, self.headers, self._body = reply.status, reply.headers, reply.body
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    async def read(self) -> bytes:
-        return self._body
-
-
-class _Session:
-    """As much of a client session as the order client asks for."""
+class _Http:
+    """``warm_http.Http`` by the carrier."""
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
 
-    def request(
-        self, method: str, url: str, *, data: bytes | None, params: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout, **_: Any
-    ) -> _Exchange:
-        ask = Ask(method, url.removeprefix(_ADDRESS), params or {}, data or b"")
-        return _Exchange(self._carrier, ask, timeout.total or 5.0)
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],  # noqa: ARG002  the interface's
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        timeout_seconds: float,
+    ) -> HttpAnswer:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                reply = await self._carrier.carry(Ask(method, path, query or {}, body))
+        except TimeoutError as error:
+            raise NoAnswer(f"nothing came within {timeout_seconds:g} s") from error
+        return HttpAnswer(reply.status, reply.headers, reply.body)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Session:
+    """As much of a client session as the update stream asks for."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
 
     async def ws_connect(self, _: str, **__: Any) -> Line:
         return await self._carrier.open_line()
@@ -280,13 +282,9 @@ class ImaginedBroker(AlpacaBroker):
     """The order client as it ships, over a carrier instead of sockets."""
 
     def __init__(self, carrier: Carrier, now_ns: Callable[[], int]) -> None:
-        super().__init__(_ADDRESS, lambda: _CREDENTIALS, now_ns)
+        session = cast(Callable[[], aiohttp.ClientSession], lambda: _Session(carrier))
+        super().__init__(_ADDRESS, lambda: _CREDENTIALS, now_ns, http=_Http(carrier), session=session)
         self._carrier = carrier
-        self._imagined = cast(aiohttp.ClientSession, _Session(carrier))
-
-    def session_for_stream(self) -> aiohttp.ClientSession:
-        """The carrier in a session's clothes."""
-        return self._imagined
 
     async def submit(self, order: Approved) -> BrokerOrder:
         """See ``interfaces.Broker``; the carrier hears of it first."""

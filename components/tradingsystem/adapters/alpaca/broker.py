@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import aiohttp
+
 from tradingsystem.adapters.alpaca.client import AlpacaClient, Credentials
 from tradingsystem.adapters.alpaca.stream import UpdateStream
+from tradingsystem.adapters.warm_http import Http
 from tradingsystem.domain.orders import OrderUpdate
 
 
 class AlpacaBroker(AlpacaClient):
-    """One account. ``base_url`` is the REST host; the update stream is at the same host unless ``stream_url`` says otherwise."""
+    """One account. ``base_url`` is the REST host; the update stream is at the same host unless ``stream_url`` says otherwise. ``http``
+    and ``session`` are the sockets of either, for who has others."""
 
     def __init__(
         self,
@@ -20,10 +24,12 @@ class AlpacaBroker(AlpacaClient):
         *,
         stream_url: str = "",
         timeout_seconds: float = 5.0,
+        http: Http | None = None,
+        session: Callable[[], aiohttp.ClientSession] = aiohttp.ClientSession,
     ) -> None:
-        super().__init__(base_url, credentials, now_ns, timeout_seconds=timeout_seconds)
+        super().__init__(base_url, credentials, now_ns, timeout_seconds=timeout_seconds, http=http)
         address = stream_url or f"{self.base_url.replace('http', 'ws', 1)}/stream"
-        self.stream = UpdateStream(address, credentials, self.session_for_stream, self.certificate)
+        self.stream = UpdateStream(address, credentials, self.certificate, session)
 
     async def updates(self, handler: Callable[[OrderUpdate], None], connected: Callable[[bool], None]) -> None:
         """Deliver the update stream until cancelled, reconnecting for ever. Raises ``NotAuthorized``."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
-import aiohttp
 import msgspec
 
 from tradingsystem.adapters.alpaca import errors, parse
@@ -21,6 +20,7 @@ from tradingsystem.adapters.alpaca.budget import Budget
 from tradingsystem.adapters.alpaca.clock_skew import ClockSkew
 from tradingsystem.adapters.alpaca.models import WireAccount, WireCalendarDay, WireOrder, WirePosition
 from tradingsystem.adapters.certificates import CertificateWatch
+from tradingsystem.adapters.warm_http import Http, NoAnswer, NotSent, WarmHttp
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.orders import Account, Approved, BrokerOrder, BrokerPosition, Purpose
@@ -29,8 +29,6 @@ from tradingsystem.domain.time import NS_PER_SECOND
 T = TypeVar("T")
 PAGE_ROWS = 500
 PAGES_MAX = 40
-CONNECTIONS_MAX = 16
-KEEP_ALIVE_SECONDS = 60.0
 UNTRUSTED_SECONDS = 10.0  # a certificate is not mended within a moment
 
 
@@ -53,15 +51,20 @@ class AlpacaClient:
     request, since a person may exchange them meanwhile."""
 
     def __init__(
-        self, base_url: str, credentials: Callable[[], Credentials], now_ns: Callable[[], int], *, timeout_seconds: float = 5.0
+        self,
+        base_url: str,
+        credentials: Callable[[], Credentials],
+        now_ns: Callable[[], int],
+        *,
+        timeout_seconds: float = 5.0,
+        http: Http | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.credentials = credentials
         self.budget = Budget()
         self._now_ns = now_ns
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=min(2.0, timeout_seconds))
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._timeout_seconds = timeout_seconds
+        self._http = http or WarmHttp(self.base_url)
         self.certificate = CertificateWatch("Alpaca")
         self._skew = ClockSkew()
 
@@ -70,20 +73,9 @@ class AlpacaClient:
         """See ``interfaces.Broker``."""
         return self._skew.least_ns
 
-    def session_for_stream(self) -> aiohttp.ClientSession:
-        """The connection pool, opened on first use; the update stream shares it. Raises ``TryAgain`` after ``close``."""
-        if self._closed:
-            raise TryAgain("the client is closed")
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True, trust_env=False)
-        return self._session
-
     async def close(self) -> None:
         """Close the connections for good. Idempotent."""
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        await self._http.close()
 
     async def submit(self, order: Approved) -> BrokerOrder:
         """Post one order, once."""
@@ -185,31 +177,21 @@ class AlpacaClient:
         headers = self.credentials().headers()
         if body is not None:
             headers["Content-Type"] = "application/json"
-        payload = msgspec.json.encode(body) if body is not None else None
+        payload = msgspec.json.encode(body) if body is not None else b""
         self.budget.sent()
         try:
-            async with self.session_for_stream().request(
-                method, self.base_url + path, data=payload, params=query, headers=headers, timeout=self._timeout, allow_redirects=False
-            ) as response:
-                self.budget.told(response.headers)
-                self._skew.told(response.headers.get("Date"), asked_ns, self._now_ns())
-                if (connection := response.connection) is not None:
-                    self.certificate.seen(connection.transport)
-                answer = await response.read()
-                if 200 <= response.status < 300:
-                    return answer
-                raise errors.of_answer(response.status, answer, response.headers, self._now_ns() / NS_PER_SECOND, write=write)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise TryAgain(self.certificate.refused(certificate_error(error)), UNTRUSTED_SECONDS) from error
-        except aiohttp.ClientConnectorError as error:  # no connection was made: nothing left
-            raise TryAgain(f"Alpaca cannot be reached: {error.os_error}") from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise TryAgain("Alpaca did not answer the connection in time") from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise errors.unreadable(f"no answer ({type(error).__name__})", write=write) from error
-
-
-def certificate_error(error: aiohttp.ClientConnectorCertificateError) -> ssl.SSLError:
-    """TLS' own word inside the library's."""
-    inner = error.certificate_error
-    return inner if isinstance(inner, ssl.SSLError) else ssl.SSLError(str(inner))
+            answer = await self._http.request(
+                method, path, headers=headers, query=query, body=payload, timeout_seconds=self._timeout_seconds
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise TryAgain(self.certificate.refused(error), UNTRUSTED_SECONDS) from error
+        except NotSent as error:
+            raise TryAgain(f"Alpaca cannot be reached: {error}") from error
+        except NoAnswer as error:
+            raise errors.unreadable(f"no answer ({error})", write=write) from error
+        self.budget.told(answer.headers)
+        self._skew.told(answer.headers.get("Date"), asked_ns, self._now_ns())
+        self.certificate.seen(answer.transport)
+        if 200 <= answer.status < 300:
+            return answer.body
+        raise errors.of_answer(answer.status, answer.body, answer.headers, self._now_ns() / NS_PER_SECOND, write=write)

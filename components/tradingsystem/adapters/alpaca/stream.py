@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from tradingsystem.adapters.alpaca.client import Credentials, certificate_error
+from tradingsystem.adapters.alpaca.client import Credentials
 from tradingsystem.adapters.alpaca.errors import CREDENTIAL
 from tradingsystem.adapters.alpaca.models import WireAuthorization, WireListening, WireMessage, WireUpdate
 from tradingsystem.adapters.alpaca.parse import Unreadable, read, update
@@ -44,8 +45,8 @@ class UpdateStream:
         self,
         url: str,
         credentials: Callable[[], Credentials],
-        session: Callable[[], aiohttp.ClientSession],
         certificate: CertificateWatch,
+        session: Callable[[], aiohttp.ClientSession] = aiohttp.ClientSession,
     ) -> None:
         self.url = url
         self._credentials = credentials
@@ -57,6 +58,10 @@ class UpdateStream:
     async def run(self, handler: Callable[[OrderUpdate], None], connected: Callable[[bool], None]) -> None:
         """Deliver until cancelled. Raises ``NotAuthorized`` when the first key is refused, since trying again cannot help; a key that was accepted once
         is being exchanged, and is tried again."""
+        async with self._session() as session:
+            await self._run(session, handler, connected)
+
+    async def _run(self, session: aiohttp.ClientSession, handler: Callable[[OrderUpdate], None], connected: Callable[[bool], None]) -> None:
         wait_seconds = BACKOFF_SECONDS[0]
         accepted = False
         while True:
@@ -68,14 +73,14 @@ class UpdateStream:
                 connected(True)  # noqa: FBT003 - the port's callback has one flag
 
             try:
-                await self._once(handler, up)
+                await self._once(session, handler, up)
             except NotAuthorized as error:
                 if not accepted:
                     raise
                 metrics.alarms.labels(alarm="key_refused").inc()
                 _log.error("key_refused", credential=error.credential, reason=str(error))
             except aiohttp.ClientConnectorCertificateError as error:
-                _log.warning("updates_lost", reason=self._certificate.refused(certificate_error(error)))
+                _log.warning("updates_lost", reason=self._certificate.refused(_certificate_error(error)))
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 _log.warning("updates_lost", reason=str(error) or type(error).__name__)
             finally:
@@ -84,8 +89,8 @@ class UpdateStream:
             wait_seconds = BACKOFF_SECONDS[0] if listening else min(wait_seconds * 2, BACKOFF_SECONDS[1])
             await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))
 
-    async def _once(self, handler: Callable[[OrderUpdate], None], up: Callable[[], None]) -> None:
-        connecting = self._session().ws_connect(self.url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=4 << 20, compress=0)
+    async def _once(self, session: aiohttp.ClientSession, handler: Callable[[OrderUpdate], None], up: Callable[[], None]) -> None:
+        connecting = session.ws_connect(self.url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=4 << 20, compress=0)
         async with asyncio.timeout(ANSWER_SECONDS):
             socket = await connecting
         self._certificate.seen_peer(socket.get_extra_info("peercert"))
@@ -146,3 +151,9 @@ def _payload(frame: aiohttp.WSMessage) -> bytes:
     if frame.type is aiohttp.WSMsgType.BINARY:
         return frame.data  # type: ignore[no-any-return]
     raise Lost(f"the socket ended: {frame.type.name}")
+
+
+def _certificate_error(error: aiohttp.ClientConnectorCertificateError) -> ssl.SSLError:
+    """TLS' own word inside the library's."""
+    inner = error.certificate_error
+    return inner if isinstance(inner, ssl.SSLError) else ssl.SSLError(str(inner))

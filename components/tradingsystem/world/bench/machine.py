@@ -9,7 +9,20 @@ from pathlib import Path
 
 from tradingsystem.world.bench.result import Machine
 
-PACKAGES = ("tradingsystem", "numpy", "numba", "msgspec", "pyarrow", "onnxruntime", "nats-py", "aiohttp", "uvloop", "alpaca-py", "orjson")
+PACKAGES = (
+    "tradingsystem",
+    "numpy",
+    "numba",
+    "msgspec",
+    "pyarrow",
+    "onnxruntime",
+    "nats-py",
+    "aiohttp",
+    "httptools",
+    "uvloop",
+    "alpaca-py",
+    "orjson",
+)
 GPU_PACKAGES = ("cupy-cuda13x", "torch", "tensorrt")
 
 
