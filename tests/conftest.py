@@ -65,24 +65,34 @@ NEEDS = {
 }
 MAY_MOUNT_BIT = 21  # CAP_SYS_ADMIN
 
-# Files whose tests cost seconds each: processes, whole days, sockets. `make check` leaves them to `make test`.
+# Files whose tests cost seconds each: processes, API servers, sockets. `make check` leaves them to `make test`; a single test says so by its marker.
 THOROUGH = (
+    "tests/charts/test_conformance.py",
+    "tests/charts/test_operator.py",
+    "tests/charts/test_release.py",
     "tests/charts/test_rendering.py",
+    "tests/charts/test_rights.py",
     "tests/cli/test_commands.py",
+    "tests/e2e/test_bad_input.py",
+    "tests/e2e/test_clients.py",
     "tests/execution/test_faults.py",
     "tests/execution/test_latch_scenarios.py",
-    "tests/execution/test_rebuilding.py",
     "tests/execution/test_live_limits.py",
+    "tests/execution/test_rebuilding.py",
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
-    "tests/ingestion/test_frames.py",
     "tests/faults/test_rolling_update.py",
     "tests/faults/test_secrets.py",
     "tests/faults/test_tls.py",
+    "tests/ingestion/test_frames.py",
     "tests/ingestion/test_with_simulator.py",
+    "tests/operator/test_objects_on_api_server.py",
+    "tests/operator/test_reconcile.py",
+    "tests/operator/test_resource.py",
     "tests/promises/test_caches.py",
     "tests/simulator/test_alpaca_rest.py",
     "tests/simulator/test_alpaca_streams.py",
+    "tests/simulator/test_edge.py",
     "tests/simulator/test_faults.py",
     "tests/simulator/test_market.py",
     "tests/simulator/test_market_wires.py",

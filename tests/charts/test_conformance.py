@@ -14,7 +14,7 @@ from tests.charts import helm, schemas
 from tests.cluster import build
 from tests.cluster.api import Api
 
-pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 # The Prometheus operator's kinds: their definitions are not in this repository, and no schema of them can be had without the internet.
 UNKNOWN_KINDS = ("PodMonitor", "ServiceMonitor")

@@ -23,7 +23,7 @@ import yaml
 from tests.charts import helm
 from tests.cluster.api import Api
 
-pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 GROUP = "/apis/tradingsystem.dev/v1alpha1"
 WITHIN_SECONDS = 60.0

@@ -15,7 +15,7 @@ import yaml
 from tests.charts import helm
 from tests.cluster.api import Api
 
-pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tradingsystems.tradingsystem.dev"
 SYSTEM = "/apis/tradingsystem.dev/v1alpha1/namespaces/default/tradingsystems"

@@ -18,7 +18,7 @@ from tests.charts import helm
 from tests.cluster.api import Api
 from tradingsystem_operator import leader, objects, watching
 
-pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 REPAIRING = {"get", "list", "watch", "create", "patch", "delete"}

@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.commands import assert_no_traceback, command, environment, left_of, refused
 from tests.e2e.running import PROGRAM, Running, manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.timeout(180)]
 
 TEN_MISTAKES = """
 apiVersion: tradingsystem.dev/v1alpha1

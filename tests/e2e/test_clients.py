@@ -14,7 +14,7 @@ from tests.e2e.running import PROGRAM, ROOT, free_block
 EXAMPLES = ROOT / "docs" / "examples"
 PROGRAM_SECONDS = 60
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tradingsystem_operator.objects import CRON_JOB, FIELD_MANAGER, WORKLOAD_KIN
 from tradingsystem_operator.release import Release
 from tradingsystem_operator.revisions import Revision, to_config_map
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 APPLY = f"fieldManager={FIELD_MANAGER}&fieldValidation=Strict"
 

@@ -22,7 +22,7 @@ from tradingsystem.messages.permissions import permissions
 from tradingsystem_operator.deletion import FINALIZER
 from tradingsystem_operator.objects import CONFIG_MAP, MANAGED_BY_LABEL, OWNED, SECRET, TRADING_SYSTEM, Kind, Object
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 REPAIRED_SECONDS = 5.0
 POKE = {"metadata": {"annotations": {"example.com/poke": "1"}}}

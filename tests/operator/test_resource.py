@@ -25,7 +25,7 @@ from tradingsystem.spec.crd import NAME
 from tradingsystem.spec.rules import LOCAL_RULES, RULES
 from tradingsystem.spec.transitions import TRANSITIONS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 SYSTEMS = "/apis/tradingsystem.dev/v1alpha1/namespaces/default/tradingsystems"

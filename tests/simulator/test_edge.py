@@ -28,14 +28,12 @@ def without_edge() -> OracleReport:
     return measure(dataclasses.replace(MANY, edge=0.0), range(3))
 
 
-@pytest.mark.slow
 def test_the_oracle_is_right_more_often_than_not_and_never_too_often(with_edge: OracleReport) -> None:
     """Who is told everything stays at or under 62 %: measured, with its error on the safe side."""
     assert with_edge.real.entries > 150
     assert 0.5 < with_edge.hit_rate <= ORACLE_CEILING + with_edge.real.standard_error
 
 
-@pytest.mark.slow
 def test_decoys_pay_what_chance_pays(with_edge: OracleReport, without_edge: OracleReport) -> None:
     """A decoy is a random entry: its rate does not depend on the edge, and lies under one half by spread and fees."""
     difference = with_edge.decoy.hit_rate - without_edge.decoy.hit_rate
@@ -43,7 +41,6 @@ def test_decoys_pay_what_chance_pays(with_edge: OracleReport, without_edge: Orac
     assert with_edge.decoy.hit_rate < 0.5
 
 
-@pytest.mark.slow
 def test_without_edge_the_oracle_knows_nothing(without_edge: OracleReport) -> None:
     """At edge 0 real and decoy episodes are the same thing."""
     real, decoy = without_edge.real, without_edge.decoy

@@ -109,7 +109,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         command(count=1, folder=tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_the_model_finds_what_is_planted_and_nothing_where_nothing_is() -> None:
     """Three days with the edge: hits lie between a loss and what can be known; the same days without it earn nothing beyond chance."""

@@ -106,7 +106,7 @@ def test_a_day_that_cannot_go_on_says_so() -> None:
         run(main)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_many_days_hold() -> None:
     """A hundred and fifty seeded days break no invariant."""

@@ -21,7 +21,7 @@ def test_every_invariant_has_a_mutant() -> None:
     assert {invariant for invariant, _ in MUTANTS.values()} == set(invariants.NAMES) - {invariants.RUNS}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_found(name: str) -> None:
