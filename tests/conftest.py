@@ -61,6 +61,7 @@ NEEDS = {
     "charts": Need(("helm", "kubeconform"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
     "workflows": Need(("actionlint",), build.TOOLS_COMMAND, built=build.WORKFLOW_PROGRAMS),
     "torch": Need((), "install the extra `learn`: requirements/learn.txt", demanded_in_ci=False, library="torch"),
+    "compiler": Need(("cc", "gcc", "clang"), "a C compiler; on Debian and Ubuntu: apt-get install gcc"),
     "tmpfs": Need(("mount",), "run as root, outside a sandbox", demanded_in_ci=False, mounts=True),
 }
 MAY_MOUNT_BIT = 21  # CAP_SYS_ADMIN
@@ -178,6 +179,7 @@ def logging_left_as_it_was() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "torch: needs PyTorch, the extra `learn`, which no other test asks for")
+    config.addinivalue_line("markers", "compiler: needs a C compiler, for stand-ins of libraries that a real program loads")
     config.addinivalue_line("markers", "tmpfs: fills a file system of its own")
     config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server, built by `make cluster`")
     config.addinivalue_line("markers", "pods: needs a real cluster with a node, which root builds with `make cluster`")

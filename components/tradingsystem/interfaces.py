@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
@@ -244,6 +244,16 @@ class Probe:
     latency_us: float
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How loaded versions are run: ``backend`` by name, empty in process. ``lacking``: why versions are not run by TensorRT where they should be, by version;
+    ``wanted``: those of them for which building an engine would help."""
+
+    backend: str = ""
+    lacking: Mapping[int, str] = field(default_factory=dict)
+    wanted: tuple[int, ...] = ()
+
+
 class ModelServer(Protocol):
     """Where versions are loaded before one of them is asked for. Which one is asked is never decided here: rollback moves a pointer."""
 
@@ -272,6 +282,24 @@ class ModelStore(Protocol):
         has; ``TryAgain``."""
 
     async def remove(self, version: int) -> bool:
+        """Gone at once and whole; False when it was not there. Raises ``TryAgain``."""
+
+
+class EngineStore(Protocol):
+    """Where compiled engines are kept by name, which is made from their key; whole or not at all. Who loads one verifies it."""
+
+    async def names(self) -> tuple[str, ...]:
+        """Those present, sorted. Raises ``TryAgain`` while the store cannot be reached."""
+
+    async def get(self, name: str) -> Mapping[str, bytes] | None:
+        """Its files by name as they were put, None when it is not there. Raises ``ModelRefused`` (``ENGINE_MISMATCH``) when they are not what was put any
+        more, where the store can tell, or ``TryAgain``."""
+
+    async def put(self, name: str, contents: Mapping[str, bytes]) -> None:
+        """Visible to all, and whole, when it returns; put again with the same files it changes nothing. A name that was removed may be given again. Raises
+        ``RequestRefused`` with ``exists`` when other files lie there, ``full``, ``invalid`` for a name or files that no engine has; ``TryAgain``."""
+
+    async def remove(self, name: str) -> bool:
         """Gone at once and whole; False when it was not there. Raises ``TryAgain``."""
 
 

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from tests.adapters.gpu_stand_in import VERSION, Machine, Verbosity, cupy, tensorrt
 from tradingsystem.adapters import cuda
+from tradingsystem.adapters.engine_folder import FolderEngineStore
 from tradingsystem.adapters.onnxruntime import open_session, run
 from tradingsystem.adapters.tensorrt import TensorRtEngine, target
-from tradingsystem.adapters.tensorrt_build import build
-from tradingsystem.bundles import engine_store
 from tradingsystem.bundles.bundle import Bundle
-from tradingsystem.bundles.engine_plan import LAYERS_NAME, RECORD_NAME, WORKSPACE_BYTES, Target, engine_plan
+from tradingsystem.bundles.engine_files import ENGINE, ENGINE_FILE
+from tradingsystem.bundles.engine_plan import LAYERS_NAME, WORKSPACE_BYTES, EngineRecord, Target, engine_name, engine_plan
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.bundles.triton_config import BUCKETS, bucket_of
 from tradingsystem.cli.application import application
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.features import FEATURE_COUNT
+from tradingsystem.models.store import Trusted
+from tradingsystem.process.engines import build_engine
 from tradingsystem.process.serving import SHIPPED_MODELS, bundle_in
 
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+TRUSTED = Trusted(own=(KEY.public_key().public_bytes_raw(),))
 A100 = Target(tensorrt=VERSION, gpu="NVIDIA A100-SXM4-40GB", compute_capability="8.0", multiprocessors=108)
 
 
@@ -44,51 +49,65 @@ def bundle_fixture() -> Bundle:
     return bundle_in(None, 1)
 
 
-def built(bundle: Bundle, out: Path, *, int8: bool = True) -> bytes:
+def into(folder: Path, bundle: Bundle, *, int8: bool = True, key: Ed25519PrivateKey = KEY) -> tuple[EngineRecord, bool]:
+    """As the command builds: the record, and whether it was there."""
+    return asyncio.run(build_engine(FolderEngineStore(folder), bundle, lambda _: None, int8=int8, key=key, trusted=TRUSTED))
+
+
+def built(bundle: Bundle, folder: Path, *, int8: bool = True) -> bytes:
     """The engine that a build leaves."""
-    folder = build(bundle, out, lambda _: None, int8=int8).folder
-    return (folder / engine_store.ENGINE_FILE).read_bytes()
+    record, _ = into(folder, bundle, int8=int8)
+    return (folder / engine_name(record.plan, record.target) / ENGINE_FILE).read_bytes()
 
 
 def engines(out: Path) -> list[str]:
     """What could be taken for an engine."""
-    return [path.name for path in out.iterdir() if path.is_dir()]
+    return [path.name for path in out.iterdir() if path.is_dir()] if out.exists() else []
 
 
 def test_tensorrt_is_told_what_is_planned(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     """Types, memory, level, report and every profile arrive; a build that forgot one would still give an engine."""
-    made = build(bundle, tmp_path, lambda _: None)
+    record, existed = into(tmp_path, bundle)
     plan = engine_plan(bundle)
     assert machine.said == {"network": 1, "WORKSPACE": WORKSPACE_BYTES, "TF32": False, "level": 3, "verbosity": Verbosity.DETAILED}
     rows = [(one.rows_min, one.rows_best, one.rows_max) for one in plan.profiles]
     assert machine.profiles == [
         ("features", (low, FEATURE_COUNT), (best, FEATURE_COUNT), (high, FEATURE_COUNT)) for low, best, high in rows
     ]
-    assert (made.existed, made.record.plan, made.record.target) == (False, plan, A100)
-    assert made.record.golden_difference == pytest.approx(0.0, abs=1e-6)
-    assert sorted(path.name for path in made.folder.iterdir()) == [RECORD_NAME, LAYERS_NAME, engine_store.ENGINE_FILE]
-    assert json.loads((made.folder / LAYERS_NAME).read_text())["Layers"][0]["Name"] == made.record.layers.int8[0]
+    assert (existed, record.plan, record.target) == (False, plan, A100)
+    assert record.golden_difference == pytest.approx(0.0, abs=1e-6)
+    [folder] = engines(tmp_path)
+    assert sorted(path.name for path in (tmp_path / folder).iterdir()) == sorted(ENGINE.names)
+    assert json.loads((tmp_path / folder / LAYERS_NAME).read_text())["Layers"][0]["Name"] == record.layers.int8[0]
 
 
 def test_an_engine_that_is_there_is_not_built_again(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     """A job that runs twice costs the second time a look; another bundle's engine is built with the timings of the first."""
-    first = build(bundle, tmp_path, lambda _: None)
+    first, _ = into(tmp_path, bundle)
     machine.builds = False
-    again = build(bundle, tmp_path, lambda _: None)
-    assert (again.existed, again.folder, again.record) == (True, first.folder, first.record)
+    assert into(tmp_path, bundle) == (first, True)
     machine.builds = True
-    assert built(bundle, tmp_path, int8=False) != (first.folder / engine_store.ENGINE_FILE).read_bytes()
+    built(bundle, tmp_path, int8=False)
     assert machine.timings == [b"", b"+measured"]
     assert len(engines(tmp_path)) == 2
 
 
+def test_an_engine_that_nobody_vouches_for_is_built_anew(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
+    """Its kernels are not believed either."""
+    into(tmp_path, bundle, key=Ed25519PrivateKey.generate())
+    record, existed = into(tmp_path, bundle)
+    assert not existed
+    assert into(tmp_path, bundle) == (record, True)
+    assert machine.timings == [b"", b""]
+
+
 def test_timings_that_do_not_fit_are_measured_anew(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     """Of another driver, say: they are no reason to fail, nor to be believed."""
-    engine_store.put_timings(tmp_path, A100, b"of another driver")
-    machine.timings_fit = False
     built(bundle, tmp_path)
-    assert machine.timings == [b"of another driver", b""]
-    assert engine_store.timings(tmp_path, A100) == b"+measured"
+    machine.timings_fit = False
+    machine.timings.clear()
+    built(bundle, tmp_path, int8=False)
+    assert machine.timings == [b"+measured", b""]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +128,7 @@ def test_what_tensorrt_gets_wrong_is_not_published(
     for name, value in what.items():
         setattr(machine, name, value)
     with pytest.raises(ModelRefused, match=says) as refused:
-        build(bundle, tmp_path, lambda _: None)
+        into(tmp_path, bundle)
     assert refused.value.refusal is refusal
     assert engines(tmp_path) == []
 
@@ -120,8 +139,6 @@ def test_an_engine_of_another_version_is_not_read(machine: Machine, bundle: Bund
     machine.version = "10.16.1.11"
     with pytest.raises(ModelRefused, match="not compatible with this version"):
         TensorRtEngine(engine, 1)
-    with pytest.raises(ModelRefused, match=r"tensorrt: built with 11\.4\.0\.106, wanted 10\.16\.1\.11"):
-        engine_store.engine_for(tmp_path, engine_plan(bundle), msgspec.structs.replace(A100, tensorrt="10.16.1.11"))
 
 
 def test_any_number_of_rows_is_answered_by_the_profile_of_its_bucket(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
@@ -145,15 +162,15 @@ def test_a_machine_without_a_gpu_says_so(machine: Machine, bundle: Bundle, tmp_p
     """Whether the driver is missing or the GPU."""
     machine.gpus = gpus
     with pytest.raises(InvalidInput, match=says):
-        build(bundle, tmp_path / "engines", lambda _: None)
+        into(tmp_path / "engines", bundle)
     assert not (tmp_path / "engines").exists()
 
 
 def test_tensorrt_that_does_not_start_says_why(machine: Machine, bundle: Bundle, tmp_path: Path) -> None:
     """Its bindings raise what nobody would understand; its log is the reason."""
     machine.starts = False
-    with pytest.raises(InvalidInput, match=r"does not start: CUDA initialization failure with error: 35$"):
-        build(bundle, tmp_path, lambda _: None)
+    with pytest.raises(InvalidInput, match=r"does not start: CUDA initialization failure with error: 35\n"):
+        into(tmp_path, bundle)
 
 
 def test_a_gpu_is_named_with_what_an_engine_is_tied_to(machine: Machine) -> None:
@@ -170,7 +187,8 @@ def test_the_command_says_what_was_built_and_where(machine: Machine, tmp_path: P
         for more in (["--plan"], [], [], ["--json"])
     ]
     assert f"would be           {tmp_path}/fused-1-int8-" in told[0]
-    assert told[1].startswith(f"built: {tmp_path}/fused-1-int8-")
+    assert told[1].startswith("built: fused-1-int8-")
+    assert told[1].splitlines()[0].endswith(f" in {tmp_path}")
     assert "for NVIDIA A100-SXM4-40GB, TensorRT 11.4.0.106; 1 of 1 layers are INT8" in told[1]
     assert told[2].startswith("there already: ")
     assert json.loads(told[3])["record"]["key"][:16] == told[1].split("fused-1-int8-")[1][:16]

@@ -23,7 +23,8 @@ from tests.promises.waiting import run, until
 from tradingsystem.adapters import triton_shared_memory
 from tradingsystem.adapters.fallback import FallbackInference
 from tradingsystem.adapters.onnxruntime import GOLDEN_TOLERANCE, OnnxRuntimeInference, golden_difference
-from tradingsystem.adapters.triton import TritonEnsemble, TritonInference, TritonModelServer, TritonSettings, connected
+from tradingsystem.adapters.triton import TritonEnsemble, TritonInference, TritonModelServer
+from tradingsystem.adapters.triton_calls import TritonSettings, connected
 from tradingsystem.adapters.triton_shared_memory import FOLDER, SLOTS, SharedMemoryInference, sweep
 from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.refusal import ModelRefused, Refusal

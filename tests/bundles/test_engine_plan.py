@@ -26,7 +26,7 @@ from tradingsystem.bundles.engine_plan import (
     mismatches,
     read_record,
     require_match,
-    timing_cache_name,
+    version_in,
 )
 from tradingsystem.bundles.graph import build
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
@@ -74,6 +74,7 @@ def record_of(plan: EnginePlan, target: Target = A100) -> EngineRecord:
         target=target,
         engine_sha256=DIGEST,
         engine_bytes=len(ENGINE),
+        timings_sha256=DIGEST,
         layers=layers,
         golden_difference=1e-6,
     )
@@ -182,14 +183,6 @@ def _bundle(seed: int) -> Bundle:
     return Bundle(manifest(), build(weights, int8=True), build(weights, int8=False), golden)
 
 
-def test_timings_are_shared_by_bundles_and_by_nothing_else() -> None:
-    """They hold for one TensorRT on one kind of GPU; as a file's name they must be one on any disk."""
-    name = timing_cache_name(A100)
-    assert name == "timing-10.16.1.11-8.0-108-nvidia-a100-sxm4-40gb.cache"
-    assert len({name, *(timing_cache_name(msgspec.structs.replace(A100, **{field: OTHER[field]})) for field in OTHER)}) == 5
-    assert "/" not in timing_cache_name(msgspec.structs.replace(A100, gpu="../A/B"))
-
-
 def test_int8_is_claimed_only_of_layers_that_show_it() -> None:
     """TensorRT may run a Q/DQ pair in float; the report says which layers it did not."""
     # Both ways in which TensorRT writes a tensor's form, before and since version 10.
@@ -201,3 +194,12 @@ def test_int8_is_claimed_only_of_layers_that_show_it() -> None:
     assert layers_of(report) == Layers(count=3, int8=("quantise", "product"))
     with pytest.raises(ValueError, match="detailed verbosity"):
         layers_of(b'{"Layers": ["quantise", "product"]}')
+
+
+@pytest.mark.parametrize(
+    "name", ["", "fused-1", "fused-0-int8-0123456789abcdef", "fused-1-int4-0123456789abcdef", "fused-1-int8-0123456789abcdef/x", "2.tar"]
+)
+def test_what_is_no_engine_s_name_names_no_version(name: str, plan: EnginePlan) -> None:
+    """A store may hold anything; a name of ours says of which version it is, and nothing else does."""
+    assert version_in(name) == 0
+    assert version_in(engine_name(plan, A100)) == plan.bundle_version

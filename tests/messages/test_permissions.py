@@ -14,7 +14,7 @@ from tradingsystem.adapters.jetstream import call
 from tradingsystem.adapters.nats import NatsBus
 from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.domain.errors import RequestRefused, TryAgain
-from tradingsystem.messages.permissions import PERSON, SERVICES, permissions
+from tradingsystem.messages.permissions import ENGINE, PERSON, SERVICES, permissions
 from tradingsystem.messages.subjects import Subjects
 
 SUBJECTS = Subjects("testing")
@@ -134,7 +134,7 @@ def test_passwords_and_configuration_are_private(server: RunningServer) -> None:
     """Whoever may read a password is that user: one file each, for the owner only, all different, kept across restarts."""
     folder = server.settings.folder
     files = sorted((folder / "passwords").iterdir())
-    assert [path.name for path in files] == sorted((*SERVICES, PERSON))
+    assert [path.name for path in files] == sorted((*SERVICES, PERSON, ENGINE))
     assert {path.stat().st_mode & 0o777 for path in (*files, folder / "nats.conf")} == {0o600}
     before = [path.read_text() for path in files]
     assert len(set(before)) == len(before)

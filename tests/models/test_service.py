@@ -13,9 +13,12 @@ import msgspec
 
 from tests.models.test_online import outcomes
 from tests.models.test_store import OWN, SCHEMA, store
+from tests.promises.engine_store import files as engine_files
+from tests.promises.engine_store import name as engine_name
 from tests.promises.waiting import until
 from tests.spec.documents import system
 from tradingsystem.adapters.clocks import SystemClock
+from tradingsystem.adapters.engine_folder import FolderEngineStore
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal
 from tradingsystem.adapters.model_folder import FolderModelStore
 from tradingsystem.adapters.onnxruntime import InProcessModelServer
@@ -55,6 +58,7 @@ def promoting(folder: Path, kept: int = 5) -> Promoting:
         server=functools.cache(lambda: InProcessModelServer(bundle)),
         store=FolderModelStore(folder),
         versions_kept=kept,
+        engines=FolderEngineStore(folder / "engines"),
     )
 
 
@@ -134,12 +138,16 @@ def test_a_pin_that_cannot_serve_leaves_what_serves(store: Path) -> None:
 
 
 def test_versions_beyond_those_that_are_kept_leave_the_store(store: Path) -> None:
-    """The oldest that nobody needs, without a person; what went is told by name, a pin to it is refused, and what serves goes on serving."""
+    """The oldest that nobody needs, with its engine and without a person; what went is told, a pin to it is refused, and what serves goes on serving."""
 
     async def scenario() -> None:
+        engines = FolderEngineStore(store / "engines")
+        for version in (1, 3):
+            await engines.put(engine_name(version), engine_files(version))
         async with alive(store, InProcessJournal("momentum"), kept=2) as life:
             await until(lambda: life.states and "1" in life.states[-1].refused)
             assert version_numbers(store) == [2, 3]
+            assert await engines.names() == (engine_name(3),)
             assert life.states[-1].refused == {"1": "Collected: removed to make room"}
             said = await life.pin(1, generation=1)
             assert (said.serving, said.pinned) == (3, 1)

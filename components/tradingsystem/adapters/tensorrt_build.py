@@ -1,55 +1,48 @@
 """Builds a bundle's engine: carries out what ``bundles.engine_plan`` says, on the GPU and with the TensorRT of this machine.
 
 It has not been run on a GPU yet, as ``adapters.tensorrt`` says: the tests put words in the place of TensorRT and CuPy, and onnxruntime in that of the engine.
-An engine is published after it answered the golden vectors as they were signed, whole or not at all.
+An engine is signed after it answered the golden vectors as they were signed. Where it is kept is somebody else's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tradingsystem.adapters import onnxruntime
 from tradingsystem.adapters.tensorrt import TensorRtEngine, listener, started, target, tensorrt
-from tradingsystem.bundles import engine_store as store
 from tradingsystem.bundles.bundle import Bundle, Golden
-from tradingsystem.bundles.engine_plan import PARITY_TOLERANCE, EnginePlan, EngineRecord, engine_name, engine_plan
-from tradingsystem.bundles.publishing import alone
+from tradingsystem.bundles.engine_files import contents_of
+from tradingsystem.bundles.engine_plan import PARITY_TOLERANCE, RECORD_NAME, EnginePlan, EngineRecord, engine_name, engine_plan, read_record
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltEngine:
-    """Where it lies; ``existed``: it lay there with the same key, and nothing was built."""
+    """An engine's name, what is recorded of it, and its files."""
 
-    folder: Path
+    name: str
     record: EngineRecord
-    existed: bool
+    contents: dict[str, bytes]
 
 
-def build(bundle: Bundle, out: Path, told: Callable[[str], None], *, int8: bool = True) -> BuiltEngine:
-    """Build the engine of a bundle into a folder of its own in ``out``, unless it is there; ``told`` hears what is being done. One build at a time in one
-    folder. Raises ``InvalidInput`` without GPU or TensorRT, ``ModelRefused`` and ``OSError``; what was in ``out`` is then as it was."""
+def build(bundle: Bundle, told: Callable[[str], None], *, int8: bool, key: Ed25519PrivateKey, timings: bytes = b"") -> BuiltEngine:
+    """Build the engine of a bundle and sign it with ``key``; ``timings`` are kernels that were measured here before, ``told`` hears what is being done.
+    Raises ``InvalidInput`` without GPU or TensorRT, and ``ModelRefused``."""
     here, plan = target(), engine_plan(bundle, int8=int8)
-    folder = out / engine_name(plan, here)
-    out.mkdir(parents=True, exist_ok=True)
-    told(f"waiting for {out}")
-    with alone(out):
-        if record := store.find(out, plan, here):
-            return BuiltEngine(folder, record, existed=True)
-        told(f"building for {here.gpu}")
-        graph = bundle.int8_graph if int8 else bundle.float_graph
-        engine, measured = _compiled(plan, graph, store.timings(out, here))
-        told("asking it the golden vectors")
-        runnable = TensorRtEngine(engine, plan.bundle_version)
-        difference = _difference(runnable, _golden(bundle, graph, int8=int8), plan.bundle_version)
-        try:
-            store.put(out, plan, here, engine, runnable.layers(), difference)
-        except ValueError as error:  # what the engine computes in is not known then, and not claimed
-            raise ModelRefused(plan.bundle_version, Refusal.NOT_LOADED, f"TensorRT {here.tensorrt}: {error}") from error
-        store.put_timings(out, here, measured)
-        return BuiltEngine(folder, store.read(folder, plan, here), existed=False)
+    told(f"building for {here.gpu}")
+    graph = bundle.int8_graph if int8 else bundle.float_graph
+    engine, measured = _compiled(plan, graph, timings)
+    told("asking it the golden vectors")
+    runnable = TensorRtEngine(engine, plan.bundle_version)
+    difference = _difference(runnable, _golden(bundle, graph, int8=int8), plan.bundle_version)
+    try:
+        contents = contents_of(plan, here, engine, measured, runnable.layers(), difference, key)
+    except ValueError as error:  # what the engine computes in is not known then, and not claimed
+        raise ModelRefused(plan.bundle_version, Refusal.NOT_LOADED, f"TensorRT {here.tensorrt}: {error}") from error
+    return BuiltEngine(engine_name(plan, here), read_record(contents[RECORD_NAME], plan.bundle_version), contents)
 
 
 def _golden(bundle: Bundle, graph: bytes, *, int8: bool) -> Golden:

@@ -11,10 +11,9 @@ import asyncio
 import math
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
+import msgspec
 import numpy as np
 import structlog
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
@@ -22,43 +21,31 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from tradingsystem.adapters.onnxruntime import PROBE_RUNS, golden_difference
+from tradingsystem.adapters.triton_calls import (
+    ASK_SECONDS,
+    AWAY,
+    LOAD_SECONDS,
+    NOT_LOADED_AT_ALL,
+    TritonSettings,
+    asked,
+    connected,
+    refuse_key,
+)
+from tradingsystem.adapters.triton_engines import TritonEngines
+from tradingsystem.adapters.triton_target import target_of
 from tradingsystem.bundles.bundle import Bundle, Golden, InvalidBundle
+from tradingsystem.bundles.engine_plan import PARITY_TOLERANCE, Target
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.bundles.triton_config import BLEND, ENSEMBLE, FUSED, MEMBERS, Backend, as_json, bucket_of, configuration
-from tradingsystem.bundles.triton_files import as_sent, ensemble_files, fused_files
-from tradingsystem.domain.errors import NotAuthorized, TryAgain
+from tradingsystem.bundles.triton_files import as_sent, engine_files, ensemble_files, fused_files
+from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.rows import F32
-from tradingsystem.interfaces import Probe, Scores
-from tradingsystem.messages.inference_server import KEY_HEADER
+from tradingsystem.interfaces import Probe, Running, Scores
 
 log = structlog.get_logger()
 
-LOAD_SECONDS = 120.0  # a TensorRT plan is deserialised and warmed up for every bucket
-ASK_SECONDS = 5.0
 LOOK_SECONDS = 0.5
-NOT_LOADED_AT_ALL = "StatusCode.NOT_FOUND"
-_T = TypeVar("_T")
-_CHANNEL = {
-    "grpc.max_send_message_length": 64 * 1024 * 1024,
-    "grpc.max_receive_message_length": 64 * 1024 * 1024,
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 100,
-    "grpc.max_reconnect_backoff_ms": 1_000,
-}
-_AWAY = {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.CANCELLED"}
-
-
-@dataclass(frozen=True, slots=True)
-class TritonSettings:
-    """One server: host and port of gRPC, and what gives the key of its restricted APIs, asked for at each use."""
-
-    address: str
-    key: Callable[[], str] = str
-    backend: Backend = Backend.PYTHON
-
-    def headers(self) -> dict[str, str]:
-        """What a restricted call carries."""
-        return {KEY_HEADER: self.key()}
+ENGINES_LOOK_SECONDS = 5.0
 
 
 def padded(features: F32) -> F32:
@@ -128,31 +115,12 @@ def scores_in(result: InferResult, count: int) -> Scores:
     return Scores(members=members[:count], blend=blend.reshape(-1)[:count])
 
 
-async def asked(call: Awaitable[_T]) -> _T:
-    """The answer of one call. Raises ``TryAgain``, or ``NotAuthorized`` when the key is refused."""
-    try:
-        return await call
-    except InferenceServerException as error:
-        refuse_key(error)
-        raise TryAgain(f"triton: {error.status() or 'no status'}: {error.message()}") from error
-
-
-def refuse_key(error: InferenceServerException) -> None:
-    """Raises ``NotAuthorized`` when that is what the server says; it says so under the status of a server that is away."""
-    if "protocol is restricted" in str(error.message()):
-        raise NotAuthorized("triton key", "the server refuses it") from error
-
-
-def connected(address: str) -> InferenceServerClient:
-    """A client of that server, which need not be there yet; ``close`` it."""
-    return InferenceServerClient(address, channel_args=[*_CHANNEL.items()])
-
-
 class TritonModelServer:
     """Versions of ``fused`` on one server. ``read`` gives the verified bundle of a version, raising ``InvalidBundle``; ``int8`` says which of its graphs.
-    ``engine`` gives a bundle's engine where TensorRT runs them, raising ``ModelRefused``.
 
-    ``run`` keeps what is loaded as it was last asked for, also after the server was started anew.
+    With ``engines`` TensorRT runs them where every version has an engine that fits the server: one model has one backend. Where one has none, where the server
+    takes none, and where one does not answer as was signed, the backend of ``settings`` runs them all. ``run`` keeps what is loaded as it was last asked for,
+    also after the server was started anew, and looks for engines that have come.
     """
 
     def __init__(
@@ -161,18 +129,28 @@ class TritonModelServer:
         read: Callable[[int], Bundle],
         *,
         int8: bool = True,
-        engine: Callable[[Bundle], bytes] = lambda _: b"",
+        engines: TritonEngines | None = None,
     ) -> None:
         self._settings = settings
         self._read = read
         self._int8 = int8
-        self._engine = engine
+        self._engines = engines
+        self._target: Target | None = None  # of this start of the server
+        self._engines_looked_at = 0.0
         self._client = connected(settings.address)
         self._golden: dict[int, Golden] = {}
         self._wanted: tuple[int, ...] = ()
         self._one_at_a_time = asyncio.Lock()
+        self.backend = settings.backend
+        """Who runs what is loaded."""
         self.reconciled = 0
         """How often the server was brought back to what was asked for."""
+
+    def running(self) -> Running:
+        """How what was loaded last is run."""
+        if self._engines is None:
+            return Running(self.backend.value)
+        return Running(self.backend.value, self._engines.lacking, self._engines.wanted)
 
     async def close(self) -> None:
         """Leave the server as it is."""
@@ -196,34 +174,74 @@ class TritonModelServer:
         return bundles
 
     async def _have(self, bundles: dict[int, Bundle]) -> None:
-        before, backend = set(await self._loaded()), self._settings.backend
-        files = {version: fused_files(bundle, backend, int8=self._int8, engine=self._engine(bundle)) for version, bundle in bundles.items()}
-        await self._load(FUSED, files, before)
+        before = set(await self._loaded())
+        if not before and self._engines is not None:  # a server that was started anew may have another GPU
+            self._target = None
+            self._engines.forget()
+        engines = await self._fitting(bundles)
+        if not await self._have_engines(bundles, engines, before):
+            await self._load(FUSED, self._settings.backend, self._graphs(bundles), before)
+            self.backend = self._settings.backend
         self._golden = {version: bundle.golden for version, bundle in bundles.items()}
+
+    def _graphs(self, bundles: dict[int, Bundle]) -> dict[int, dict[str, bytes]]:
+        return {version: fused_files(bundle, self._settings.backend, int8=self._int8) for version, bundle in bundles.items()}
+
+    async def _fitting(self, bundles: Mapping[int, Bundle]) -> dict[int, bytes]:
+        """The engines that this server could be given. Raises ``TryAgain`` while it is away."""
+        if self._engines is None or not bundles:
+            return {}
+        self._engines_looked_at = time.monotonic()
+        if self._target is None:
+            self._target = await target_of(self._client, self._settings)
+            log.info("triton_target", **msgspec.structs.asdict(self._target))
+        return await self._engines.fitting(bundles, self._target)
+
+    async def _have_engines(self, bundles: dict[int, Bundle], engines: dict[int, bytes], before: set[int]) -> bool:
+        """Whether TensorRT runs every version. Raises ``TryAgain`` while the server is away."""
+        if self._engines is None or not engines or len(engines) < len(bundles):
+            return False
+        known = before if self.backend is Backend.TENSORRT else set[int]()
+        try:
+            await self._load(FUSED, Backend.TENSORRT, {version: engine_files(engine) for version, engine in engines.items()}, known)
+            for version, bundle in bundles.items():
+                await self._require_answers(version, bundle.golden)
+        except ModelRefused as error:
+            self._engines.give_up(error.version, error)
+            return False
+        self.backend = Backend.TENSORRT
+        return True
+
+    async def _require_answers(self, version: int, golden: Golden) -> None:
+        """Raises ``ModelRefused`` where the engine that was loaded answers otherwise than was signed."""
+        worst = golden_difference(await TritonInference(self._client, version, ASK_SECONDS).infer(golden.features), golden)
+        if not worst <= PARITY_TOLERANCE:  # also for one that is no number
+            text = f"its answers to the golden vectors differ by {worst:.2e}, at most {PARITY_TOLERANCE:.0e} is allowed"
+            raise ModelRefused(version, Refusal.WRONG_ANSWERS, text)
 
     async def follow(self, version: int) -> None:
         """Have ``ensemble`` do what ``fused`` does at that version: for comparison, never on the way to an order. Raises as ``load`` does."""
         parts = ensemble_files(self._verified((version,))[version], self._settings.backend, int8=self._int8)
         async with self._one_at_a_time:
-            await asyncio.gather(*(self._load(part, {version: parts[part]}, set()) for part in (*MEMBERS, BLEND)))
+            await asyncio.gather(*(self._load(part, self._settings.backend, {version: parts[part]}, set()) for part in (*MEMBERS, BLEND)))
             try:
-                await self._load(ENSEMBLE, {version: parts[ENSEMBLE]}, set())
+                await self._load(ENSEMBLE, self._settings.backend, {version: parts[ENSEMBLE]}, set())
             except ModelRefused:
                 # Triton also looks for the members in its repository, says it cannot find them there, and serves with those that are loaded.
                 if not await asked(self._client.is_model_ready(ENSEMBLE, str(version), client_timeout=ASK_SECONDS)):
                     raise
 
-    async def _load(self, model: str, files: Mapping[int, Mapping[str, bytes]], before: set[int]) -> None:
+    async def _load(self, model: str, backend: Backend, files: Mapping[int, Mapping[str, bytes]], before: set[int]) -> None:
         headers = self._settings.headers()
         if not files:
             await asked(self._client.unload_model(model, headers=headers, client_timeout=LOAD_SECONDS))
             return
-        config = as_json(configuration(model, self._settings.backend, list(files)))
+        config = as_json(configuration(model, backend, list(files)))
         try:
             await self._client.load_model(model, headers=headers, config=config, files=as_sent(files), client_timeout=LOAD_SECONDS)
         except InferenceServerException as error:
             refuse_key(error)
-            if str(error.status()) in _AWAY:
+            if str(error.status()) in AWAY:
                 raise TryAgain(f"triton: {error.message()}") from error
             new = [version for version in files if version not in before]
             words = str(error.message())
@@ -269,9 +287,17 @@ class TritonModelServer:
         """Whether something had to be loaded. Raises ``TryAgain`` while the server is away, ``ModelRefused`` when it no longer takes what it had."""
         async with self._one_at_a_time:
             loaded = await self._loaded()
-            if loaded == tuple(sorted(self._wanted)):
+            if loaded == tuple(sorted(self._wanted)) and not await self._engines_have_come():
                 return False
             await self._have(self._verified(self._wanted))
             self.reconciled += 1
-            log.info("triton_reconciled", was=loaded, now=self._wanted)
+            log.info("triton_reconciled", was=loaded, now=self._wanted, backend=self.backend.value)
             return True
+
+    async def _engines_have_come(self) -> bool:
+        """Whether TensorRT could run now what another backend runs; looked at once in a while."""
+        due = time.monotonic() - self._engines_looked_at >= ENGINES_LOOK_SECONDS
+        if self._engines is None or self.backend is Backend.TENSORRT or not due:
+            return False
+        bundles = self._verified(self._wanted)
+        return bool(bundles) and len(await self._fitting(bundles)) == len(bundles)

@@ -19,7 +19,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from tradingsystem.adapters.triton import ASK_SECONDS, TritonSettings, asked
+from tradingsystem.adapters.triton_calls import ASK_SECONDS, TritonSettings, asked
 from tradingsystem.bundles.triton_config import BUCKETS, FUSED, MEMBERS, bucket_of
 from tradingsystem.domain.errors import NotAuthorized, TryAgain
 from tradingsystem.domain.features import FEATURE_COUNT

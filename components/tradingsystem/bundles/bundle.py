@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tradingsystem.bundles.evidence import Evidence, InvalidEvidence, check_evidence
 from tradingsystem.bundles.manifest import EVIDENCE_NAME, FLOAT_NAME, GOLDEN_NAME, INT8_NAME, MANIFEST_NAME, SIGNATURE_NAME, Manifest
 from tradingsystem.bundles.refusal import Refusal
+from tradingsystem.bundles.signing import signer_of
 from tradingsystem.domain.rows import F32
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
@@ -107,12 +107,8 @@ def write_bundle(
 
 def _signed_by(directory: Path, raw: bytes, trusted: tuple[bytes, ...]) -> bytes:
     signature = _read(directory / SIGNATURE_NAME, Refusal.UNSIGNED)
-    for public_key in trusted:
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, raw)
-        except InvalidSignature:
-            continue
-        return public_key
+    if (signer := signer_of(raw, signature, trusted)) is not None:
+        return signer
     keys = "the trusted key" if len(trusted) == 1 else f"any of the {len(trusted)} trusted keys"
     raise InvalidBundle(f"{directory / MANIFEST_NAME}: the signature does not match {keys}", Refusal.UNSIGNED)
 

@@ -1,8 +1,8 @@
 """What TensorRT is told when it compiles a bundle's ``fused`` graph for one GPU, what the engine is called, and where an engine may be loaded.
 
 Pure: ``adapters.tensorrt`` carries it out where a GPU and TensorRT are. An engine is tied to the graph's bytes, to TensorRT's version, to the GPU and to
-this plan; all of that is its key, and the key lies beside it, so that a wrong one is refused before TensorRT is asked. Weights are never refitted into
-an engine: their scales are folded into its kernels, so another bundle is another engine, which the timing cache makes cheap.
+this plan; all of that is its key, and the key lies signed beside it (``engine_files``), so that a wrong one is refused before TensorRT is asked. Weights
+are never refitted into an engine: their scales are folded into its kernels, so another bundle is another engine, which the timing cache makes cheap.
 
 Precision comes from the graph alone. It says in Q/DQ pairs what is INT8, the network is strongly typed, and neither a calibrator nor a precision flag is
 used: TensorRT 11 has none of them any more.
@@ -11,6 +11,7 @@ used: TensorRT 11 has none of them any more.
 from __future__ import annotations
 
 import hashlib
+import re
 
 import msgspec
 
@@ -29,6 +30,8 @@ OPTIMISATION_LEVEL = 3  # TensorRT's own default of 0 to 5: more tactics are not
 TF32 = "TF32"
 PARITY_TOLERANCE = 1e-4
 """By how much an engine's probabilities may differ from the signed golden vectors: what onnxruntime is held to as well."""
+
+_NAME = re.compile(rf"{FUSED}-([1-9][0-9]{{0,9}})-(?:int8|float)-[0-9a-f]{{16}}")
 
 RECORD_NAME = "engine.json"
 LAYERS_NAME = "layers.json"
@@ -88,6 +91,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     target: Target
     engine_sha256: str
     engine_bytes: int
+    timings_sha256: str  # of the kernels that were measured meanwhile: another engine for the same target is built with them
     layers: Layers
     golden_difference: float  # largest difference from the golden vectors, as measured right after the build
 
@@ -125,14 +129,14 @@ def key_of(plan: EnginePlan, target: Target) -> str:
 
 
 def engine_name(plan: EnginePlan, target: Target) -> str:
-    """The folder that holds the engine with all that belongs to it: model, version, precision and the key's first 16 digits."""
+    """What the engine is called wherever it lies: model, version, precision and the key's first 16 digits."""
     return f"{plan.model}-{plan.bundle_version}-{'int8' if plan.int8 else 'float'}-{key_of(plan, target)[:16]}"
 
 
-def timing_cache_name(target: Target) -> str:
-    """The file of measured kernels. They hold for one TensorRT on one kind of GPU, whatever the weights."""
-    gpu = "".join(letter if letter.isalnum() else "-" for letter in target.gpu.lower())
-    return f"timing-{target.tensorrt}-{target.compute_capability}-{target.multiprocessors}-{gpu}.cache"
+def version_in(name: str) -> int:
+    """The version of which an engine of that name is; 0 for what is no engine's name."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else 0
 
 
 def layers_of(report: bytes) -> Layers:

@@ -73,6 +73,23 @@ def configuration(model: str, backend: Backend, versions: Sequence[int]) -> Conf
     }
 
 
+REPORTER = "target"
+
+
+def reporter_configuration() -> Config:
+    """The configuration of the model that says which GPU and which TensorRT a server has."""
+    return {
+        "name": REPORTER,
+        "backend": Backend.PYTHON.value,
+        "default_model_filename": FILE_OF[Backend.PYTHON],
+        "max_batch_size": 0,
+        "version_policy": {"specific": {"versions": [1]}},
+        "input": [{"name": "ask", "data_type": "TYPE_FP32", "dims": [1]}],
+        "output": [{"name": "target", "data_type": "TYPE_STRING", "dims": [1]}],
+        "instance_group": [{"name": REPORTER, "count": 1, "kind": "KIND_CPU"}],
+    }
+
+
 def _tensors(model: str, backend: Backend) -> Config:
     inputs, outputs = _SIGNATURES[model]
     flat = model == FUSED and backend is not Backend.PYTHON  # that graph's blend is F32[n]; the wrapper gives it a second axis itself

@@ -14,6 +14,7 @@ from tradingsystem.bundles.member_graphs import blend_graph, member_graph
 from tradingsystem.bundles.triton_config import ALL, BLEND, ENSEMBLE, FILE_OF, GRAPH_FILE, MEMBERS, Backend, as_pbtxt, configuration
 
 WRAPPER = Path(__file__).with_name("triton_wrapper.py")
+REPORTER_SOURCE = Path(__file__).with_name("triton_reporter.py")
 KEPT = ".kept"  # an ensemble's version has no file of its own, and a folder is sent by what lies in it
 
 
@@ -26,10 +27,18 @@ def configs() -> dict[str, bytes]:
     }
 
 
-def fused_files(bundle: Bundle, backend: Backend = Backend.PYTHON, *, int8: bool = True, engine: bytes = b"") -> dict[str, bytes]:
-    """The files of ``fused`` at the bundle's version, by name; for TensorRT its ``engine``. Raises ``ValueError`` for TensorRT without one."""
-    if engine and backend is Backend.TENSORRT:
-        return {FILE_OF[backend]: engine}
+def engine_files(engine: bytes) -> dict[str, bytes]:
+    """The files of ``fused`` where TensorRT runs it."""
+    return {FILE_OF[Backend.TENSORRT]: engine}
+
+
+def reporter_files() -> dict[str, bytes]:
+    """The files of the model that says which GPU and which TensorRT a server has."""
+    return {FILE_OF[Backend.PYTHON]: REPORTER_SOURCE.read_bytes()}
+
+
+def fused_files(bundle: Bundle, backend: Backend = Backend.PYTHON, *, int8: bool = True) -> dict[str, bytes]:
+    """The files of ``fused`` at the bundle's version, by name. Raises ``ValueError`` for TensorRT, which runs no graph."""
     return _runnable(bundle.int8_graph if int8 else bundle.float_graph, backend)
 
 

@@ -87,6 +87,11 @@ class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
     drifted: dict[str, str] = {}  # version -> what it reads live is not what it was judged on: which features, how far
     command: str = ""  # id of the newest act of a person that it has answered
     kept: tuple[int, ...] = ()  # what no collection may take: in use, about to be, pinned, or in the queue for a trial
+    backend: str = ""  # who runs the graphs in Triton: tensorrt, onnxruntime, python; empty in process
+    engines_lacking: dict[
+        str, str
+    ] = {}  # version -> why TensorRT does not run it although it should: the name of the reason, a colon, the details
+    engines_wanted: tuple[int, ...] = ()  # those of them for which building an engine would help
 
 
 class ModelAct(enum.Enum):

@@ -2,17 +2,29 @@
 
 Nobody but execution can publish an intent or clear a latch, nobody but models a promotion, nobody but the simulator the clock. ``person`` is the CLI's
 and the operator's user: it may command and apply specs, never trade. Versions of models are put by learning jobs, and removed by models to make room,
-and by a person; whoever loads them may read.
+and by a person; whoever loads them may read. Engines are put by the job that compiles them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tradingsystem.messages.subjects import Subjects, journal_stream, models_bucket, object_chunks, object_meta, object_stream, tape_stream
+from tradingsystem.messages.subjects import (
+    Subjects,
+    engines_bucket,
+    journal_stream,
+    models_bucket,
+    object_chunks,
+    object_meta,
+    object_stream,
+    tape_stream,
+)
 
 SERVICES = ("ingestion", "filter", "execution", "recorder", "monitor", "watcher", "models", "learning", "simulator")
 PERSON = "person"
+ENGINE = "engine"
+"""The job that compiles a version for a GPU: it reads versions, puts engines, and hears and says nothing else."""
+READS_ENGINES = frozenset({"models", ENGINE, PERSON})
 READS_MODELS = frozenset({"filter", "models", "learning", PERSON})
 """Who gets versions of models from the object store."""
 
@@ -44,7 +56,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
         "recorder": (subject.journal_seal,),
         "monitor": (),
         "watcher": (),
-        "models": (subject.journal_model, subject.journal_promotion, subject.journal_weights, *_removing(system)),
+        "models": (subject.journal_model, subject.journal_promotion, subject.journal_weights, *_making_room(system)),
         "learning": (object_chunks(models_bucket(system), "*"), object_meta(models_bucket(system), "*")),
         "simulator": (subject.clock,),
         PERSON: (
@@ -52,10 +64,24 @@ def permissions(system: str) -> tuple[Permissions, ...]:
             subject.command_models,
             subject.journal_spec,
             subject.resource,
-            *_removing(system),
+            *_making_room(system),
         ),
     }
-    return tuple(_user(subject, name, own) for name, own in speaks.items())
+    return (*(_user(subject, name, own) for name, own in speaks.items()), _engine(subject))
+
+
+def _engine(subject: Subjects) -> Permissions:
+    system, inbox = subject.system, f"_INBOX_{ENGINE}.>"
+    reads = _reading(object_stream(models_bucket(system)), object_stream(engines_bucket(system)))
+    return Permissions(
+        user=ENGINE, publish=(*_engines(system), *reads, subject.echo(ENGINE), inbox), subscribe=(subject.echo(ENGINE), inbox)
+    )
+
+
+def _engines(system: str) -> tuple[str, ...]:
+    """What putting engines needs, and removing one that another takes the place of."""
+    bucket = engines_bucket(system)
+    return object_chunks(bucket, "*"), *_removing(bucket)
 
 
 def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
@@ -72,10 +98,14 @@ def _user(subject: Subjects, name: str, own: tuple[str, ...]) -> Permissions:
     return Permissions(user=name, publish=publish, subscribe=subscribe)
 
 
-def _removing(system: str) -> tuple[str, ...]:
-    """What removing versions of models needs: the word that one is gone, and its bytes purged."""
-    bucket = models_bucket(system)
+def _removing(bucket: str) -> tuple[str, ...]:
+    """What removing objects needs: the word that one is gone, and its bytes purged."""
     return object_meta(bucket, "*"), f"$JS.API.STREAM.PURGE.{object_stream(bucket)}"
+
+
+def _making_room(system: str) -> tuple[str, ...]:
+    """What removing versions of models and their engines needs."""
+    return (*_removing(models_bucket(system)), *_removing(engines_bucket(system)))
 
 
 def _store(system: str, user: str) -> tuple[str, ...]:
@@ -83,6 +113,11 @@ def _store(system: str, user: str) -> tuple[str, ...]:
     latch or an intent. Writing to them is the subjects above, and ``$KV`` for the cache, whose values may vanish."""
     streams = [journal_stream(system), tape_stream(system), f"KV_cache_{system}", f"KV_lease_{system}"]
     streams += [object_stream(models_bucket(system))] if user in READS_MODELS else []
+    streams += [object_stream(engines_bucket(system))] if user in READS_ENGINES else []
+    return (*_reading(*streams), f"$KV.cache_{system}.*")
+
+
+def _reading(*streams: str) -> tuple[str, ...]:
     verbs = (
         "STREAM.INFO.{}",
         "STREAM.CREATE.{}",
@@ -91,4 +126,4 @@ def _store(system: str, user: str) -> tuple[str, ...]:
         "CONSUMER.MSG.NEXT.{}.*",
         "CONSUMER.DELETE.{}.*",
     )
-    return (*(f"$JS.API.{verb.format(stream)}" for stream in streams for verb in verbs), f"$KV.cache_{system}.*")
+    return tuple(f"$JS.API.{verb.format(stream)}" for stream in streams for verb in verbs)

@@ -29,6 +29,7 @@ class StoreSizes:
     journal_bytes: int
     cache_bytes: int
     models_bytes: int
+    engines_bytes: int
     file_bytes: int
     tape_bytes: int = 256 * _MEBIBYTE
     memory_bytes: int = 320 * _MEBIBYTE
@@ -36,11 +37,12 @@ class StoreSizes:
     @classmethod
     def on_volume(cls, volume_bytes: int) -> StoreSizes:
         """A file system keeps some hundredths for itself; of the rest the journal gets four fifths, the cache a tenth and never much, versions of models
-        a fiftieth: some two thousand on ten gibibytes."""
+        a fiftieth: some two thousand on ten gibibytes; their engines a quarter of that."""
         return cls(
             journal_bytes=volume_bytes * 80 // 100,
             cache_bytes=min(_CACHE_BYTES_MAX, volume_bytes * 10 // 100),
             models_bytes=min(_MODELS_BYTES_MAX, volume_bytes * 2 // 100),
+            engines_bytes=min(_MODELS_BYTES_MAX, volume_bytes // 200),
             file_bytes=volume_bytes * 93 // 100,
         )
 

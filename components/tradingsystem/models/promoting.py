@@ -10,10 +10,11 @@ import msgspec
 
 from tradingsystem.bundles import gate, promotion
 from tradingsystem.bundles.bundle import Bundle, InvalidBundle
+from tradingsystem.bundles.engine_plan import version_in
 from tradingsystem.bundles.promotion import Event, Judge, Judged, Probed, ProbeVersion, Rules, State
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.bundles.store import collectable
-from tradingsystem.interfaces import ModelServer, ModelStore
+from tradingsystem.interfaces import EngineStore, ModelServer, ModelStore, Running
 from tradingsystem.spec.learning import Promotion
 
 WORST_DIFFERENCE_MAX = 1e-3  # golden vectors on another runtime than they were signed on; tests/promises has the proven ones
@@ -33,6 +34,8 @@ class Promoting:
     elsewhere: bool = False  # whether what serves is asked of ``server``; in process the filter loads for itself
     store: ModelStore | None = None  # where versions come from and are removed; None: nothing is ever removed
     versions_kept: int = 2
+    engines: EngineStore | None = None  # of versions; one goes with its version
+    running: Callable[[], Running] = Running
     shipped: frozenset[int] = frozenset()  # what came with the release: a pin to it is the way back that is always there
 
     async def settle(self, versions: tuple[int, ...]) -> None:
@@ -41,7 +44,8 @@ class Promoting:
             await self.server().load(versions)
 
     async def make_room(self, state: State) -> tuple[int, ...]:
-        """Remove what is older than the newest ``versions_kept`` and needed by nobody; returns what went. One that promotion has not seen yet stays.
+        """Remove what is older than the newest ``versions_kept`` and needed by nobody, and engines of what is gone; returns the versions that went. One that
+        promotion has not seen yet stays.
 
         Raises ``TryAgain`` or ``OSError``: what has gone by then is gone, and who asks again goes on."""
         if self.store is None:
@@ -51,6 +55,11 @@ class Promoting:
         gone = collectable(there, self.versions_kept, promotion.kept(state) | self.shipped | unseen)
         for version in gone:
             await self.store.remove(version)
+        if self.engines is not None:
+            stay = promotion.kept(state) | self.shipped | (set(there) - set(gone))
+            for name in await self.engines.names():
+                if version_in(name) not in stay:
+                    await self.engines.remove(name)
         return gone
 
     async def answer(self, state: State, now_ns: int) -> Event | None:

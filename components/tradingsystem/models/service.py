@@ -345,6 +345,7 @@ class ModelsService:
     def _said(self) -> ModelsState:
         state, back, trial = self._state, self._state.rolled_back, self._state.trial
         refused = {str(version): reason for version, reason in self._unreadable.items()}
+        running = self._promoting.running()
         refused |= {str(verdict.version): f"{verdict.refusal.value}: {verdict.detail}" for verdict in state.verdicts}
         return ModelsState(
             serving=state.serving,
@@ -365,6 +366,9 @@ class ModelsService:
             drifted={str(version): words for version, words in self._drift_told.items()},
             command=self._obeyed,
             kept=tuple(sorted(promotion.kept(state))),
+            backend=running.backend,
+            engines_lacking={str(version): why for version, why in running.lacking.items()},
+            engines_wanted=running.wanted,
         )
 
     async def _weigh(self, note: WeightsUpdated | None) -> None:

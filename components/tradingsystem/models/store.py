@@ -30,6 +30,10 @@ class Trusted:
     own: tuple[bytes, ...] = ()
     simulated: tuple[bytes, ...] = ()
 
+    def of(self, *, simulated: bool) -> tuple[bytes, ...]:
+        """Who vouches for what was made from that kind of data."""
+        return (*self.own, *self.simulated) if simulated else self.own
+
 
 def read(directory: Path, version: int, trusted: Trusted, feature_schema: str) -> Bundle:
     """Exactly that version, if it may serve. Raises ``InvalidBundle``."""

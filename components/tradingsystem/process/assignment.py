@@ -22,7 +22,8 @@ from tradingsystem.spec import SLICE_OF, Slice
 class Assignment:
     """One service and its surroundings. ``venues``: the simulator's address, empty outside Simulation; ``run_folder``: recordings of this run;
     ``triton``: host and port of its gRPC, empty where models run in process; ``triton_key_file`` opens its restricted APIs, ``triton_backend`` runs the graphs
-    there (onnxruntime, python on a CPU, or tensorrt, with the engines in ``triton_engines``); ``models_from_nats``: whether ``models_folder`` is filled from
+    there (onnxruntime, or python on a CPU) that have no engine that fits in ``triton_engines``, or with ``engines_from_nats`` in the object store of engines;
+    ``models_from_nats``: whether ``models_folder`` is filled from
     the object store, ``models_keys_file`` the public keys that verify what comes from there; ``journal_volume_bytes``: what the message server's volume
     holds, for whoever finds its streams missing and makes them."""
 
@@ -53,6 +54,7 @@ class Assignment:
     triton_key_file: Path | None = None
     triton_backend: str = "python"
     triton_engines: Path | None = None
+    engines_from_nats: bool = False
 
     def arguments(self) -> list[str]:
         """As the command line of its process."""

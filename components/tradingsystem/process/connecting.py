@@ -137,7 +137,7 @@ async def brought_models(connection: NatsConnection, folder: Path, keys_file: Pa
         await mirror.fill()
         return mirror
 
-    return await _answered(brought, "waits_for_models")
+    return await answered(brought, "waits_for_models")
 
 
 async def opened(make: Callable[[], _Connected]) -> _Connected:
@@ -155,17 +155,17 @@ async def opened(make: Callable[[], _Connected]) -> _Connected:
             raise
         return made
 
-    return await _answered(connected_now, "waits_for_nats")
+    return await answered(connected_now, "waits_for_nats")
 
 
 async def remembered_tape(connection: NatsConnection, bytes_max: int) -> NatsTape:
     """The tape, whose memory is there when this returns: what is sealed before is remembered by nobody, and a symbol table may be in it."""
     tape = NatsTape(connection, bytes_max=bytes_max)
-    await _answered(tape.ensure, "waits_for_nats")
+    await answered(tape.ensure, "waits_for_nats")
     return tape
 
 
-async def _answered(ask: Callable[[], Awaitable[_Answer]], event: str) -> _Answer:
+async def answered(ask: Callable[[], Awaitable[_Answer]], event: str) -> _Answer:
     """What ``ask`` gives once it raises ``TryAgain`` no more; each time that is logged as ``event``."""
     while True:
         try:

@@ -5,21 +5,26 @@ Beside ``assembling`` one of the few doors to the adapters.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from tradingsystem.bundles.bundle import Bundle
-from tradingsystem.bundles.engine_plan import Target, engine_plan
-from tradingsystem.bundles.engine_store import engine_for
-from tradingsystem.bundles.triton_config import Backend
-from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.bundles.engine_files import ENGINE_FILE, timings_in, verified
+from tradingsystem.bundles.engine_plan import EngineRecord, Target, engine_name, engine_plan, version_in
+from tradingsystem.bundles.refusal import ModelRefused
+from tradingsystem.domain.errors import InvalidInput, RequestRefused
 from tradingsystem.domain.rows import F32
-from tradingsystem.interfaces import Scores
+from tradingsystem.interfaces import EngineStore, Scores
+from tradingsystem.models.store import Trusted
 
 if TYPE_CHECKING:
     from tradingsystem.adapters.cuda import Gpu
-    from tradingsystem.adapters.tensorrt_build import BuiltEngine
+
+TIMINGS_LOOKED_AT = 5
+"""Engines whose measured kernels are looked at, newest version first: without any a build measures anew, which is minutes and no loss."""
 
 
 def gpu_here() -> Gpu:
@@ -43,29 +48,57 @@ def target_here() -> Target:
     return target()
 
 
-def build_engine(bundle: Bundle, out: Path, told: Callable[[str], None], *, int8: bool) -> BuiltEngine:
-    """As ``adapters.tensorrt_build`` does. Raises ``InvalidInput``, ``ModelRefused``, ``OSError``."""
+async def build_engine(
+    store: EngineStore, bundle: Bundle, told: Callable[[str], None], *, int8: bool, key: Ed25519PrivateKey, trusted: Trusted
+) -> tuple[EngineRecord, bool]:
+    """The engine of a bundle for this machine's GPU in ``store``, built and signed with ``key`` unless one that ``trusted`` vouches for is there; its record,
+    and whether it was there. One that may not be loaded makes room. Raises ``InvalidInput``, ``ModelRefused``, ``RequestRefused``, ``TryAgain``."""
     from tradingsystem.adapters.tensorrt_build import build
 
+    plan, version, keys = engine_plan(bundle, int8=int8), bundle.manifest.version, trusted.of(simulated=bundle.manifest.simulated)
     try:
-        return build(bundle, out, told, int8=int8)
+        here = target_here()
+        name = engine_name(plan, here)
+        try:
+            if (there := await store.get(name)) is not None:
+                return verified(there, plan, here, keys), True
+        except ModelRefused as error:
+            told(f"building anew: {error.detail}")
+            await store.remove(name)
+        timings = await _timings(store, here, version, keys)
+        made = await asyncio.to_thread(lambda: build(bundle, told, int8=int8, key=key, timings=timings))  # the connection lives meanwhile
     except InvalidInput as error:
         raise InvalidInput(
             f"no engine can be built here: {error}\nIt is built where it will serve; --plan says what would be built."
         ) from error
+    try:
+        await store.put(name, made.contents)
+    except RequestRefused as refused:
+        if refused.code != "exists":
+            raise
+        there = await store.get(name)  # somebody else was faster: builds of one key differ in their bytes, not in what they may be used for
+        return verified(there or {}, plan, here, keys), True
+    return made.record, False
 
 
-def engine_reader(folder: Path | None, backend: Backend, *, int8: bool) -> Callable[[Bundle], bytes]:
-    """What gives the engine of a bundle from ``folder`` where TensorRT runs the graphs, and nothing where it does not. Raises ``InvalidInput`` for TensorRT
-    without a folder; what it gives raises ``ModelRefused`` (EngineMismatch), before the server is asked."""
-    if backend is not Backend.TENSORRT:
-        return lambda _: b""
-    if folder is None:
-        raise InvalidInput(
-            "--triton-backend tensorrt: --triton-engines must name the folder that `tradingsystem models build-engine --out` writes"
-        )
-    out = folder
-    return lambda bundle: engine_for(out, engine_plan(bundle, int8=int8), Target())  # which GPU the server has, this process cannot see
+async def _timings(store: EngineStore, here: Target, version: int, keys: tuple[bytes, ...]) -> bytes:
+    """The kernels that the newest engine for this GPU was built with, empty without one."""
+    for name in sorted(await store.names(), key=version_in, reverse=True)[:TIMINGS_LOOKED_AT]:
+        try:
+            found = timings_in(await store.get(name) or {}, here, version, keys)
+        except ModelRefused:
+            continue
+        if found:
+            return found
+    return b""
+
+
+def engine_here(bundle: Bundle, told: Callable[[str], None], *, int8: bool) -> tuple[EngineRecord, bytes]:
+    """An engine that is built to be measured and then forgotten, signed by nobody whom anybody trusts. Raises ``InvalidInput``, ``ModelRefused``."""
+    from tradingsystem.adapters.tensorrt_build import build
+
+    made = build(bundle, told, int8=int8, key=Ed25519PrivateKey.generate())
+    return made.record, made.contents[ENGINE_FILE]
 
 
 def engine_runner(engine: bytes, version: int) -> Callable[[F32], Scores]:

@@ -148,7 +148,8 @@ class ServedByTriton:
 async def triton(folder: Path, bundle: Bundle) -> AsyncIterator[ServedByTriton]:
     """A tritonserver of its own with that bundle loaded. Raises ``InvalidInput`` where there is none."""
     # Here and not above: the client is an extra, and everything else is measured without it.
-    from tradingsystem.adapters.triton import TritonEnsemble, TritonInference, TritonModelServer, TritonSettings, connected
+    from tradingsystem.adapters.triton import TritonEnsemble, TritonInference, TritonModelServer
+    from tradingsystem.adapters.triton_calls import TritonSettings, connected
     from tradingsystem.adapters.triton_shared_memory import SharedMemoryInference
 
     server = TritonServer(TritonServerSettings(folder / "repository", folder / "server", free_port(), free_port(), free_port()))

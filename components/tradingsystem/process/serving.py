@@ -117,7 +117,7 @@ class TritonServing:
     all versions; ``close`` it."""
 
     def __init__(self, spec: FilterSlice, folder: Path | None, address: str, key_file: Path | None) -> None:
-        from tradingsystem.adapters.triton import TritonSettings, connected
+        from tradingsystem.adapters.triton_calls import TritonSettings, connected
 
         self._spec = spec
         self._folder = folder

@@ -40,7 +40,8 @@ def home() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TritonServerSettings:
-    """One server. ``repository`` is made and stays empty: files come with each load; ``folder`` takes its log and its key, for the owner's eyes only."""
+    """One server. ``repository`` is made and stays empty: files come with each load; ``folder`` takes its log and its key, for the owner's eyes only.
+    ``libraries``: folders in which it finds shared libraries beside its own."""
 
     repository: Path
     folder: Path
@@ -48,6 +49,7 @@ class TritonServerSettings:
     grpc_port: int
     metrics_port: int
     backend: Backend = Backend.PYTHON
+    libraries: tuple[Path, ...] = ()
 
     @property
     def address(self) -> str:
@@ -118,7 +120,7 @@ class TritonServer:
             write_private(settings.key_file, secrets.token_urlsafe(24).encode())
         self._sweep()
         environment = os.environ | {
-            "LD_LIBRARY_PATH": str(place / "libs"),
+            "LD_LIBRARY_PATH": ":".join(map(str, (place / "libs", *settings.libraries))),
             "PATH": f"{place / 'bin'}:{os.environ.get('PATH', '')}",
         }
         environment.pop("PYTHONPATH", None)

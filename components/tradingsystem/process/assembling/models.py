@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.interfaces import Running
+from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.assembling.parts import Parts
 from tradingsystem.process.connecting import store_of
+from tradingsystem.process.engine_stores import engines_in, engines_of
 from tradingsystem.process.lifecycle import Service
 from tradingsystem.process.private_files import read_password
+from tradingsystem.process.serving import trusted_in
 from tradingsystem.spec.inference import Precision, Runtime
 from tradingsystem.spec.slices import ModelsSlice
 
 if TYPE_CHECKING:
     from tradingsystem.adapters.triton import TritonModelServer
-    from tradingsystem.interfaces import ModelServer
+    from tradingsystem.bundles.bundle import Bundle
+    from tradingsystem.interfaces import EngineStore, ModelServer
 
 
 async def assemble(parts: Parts) -> Service:
@@ -28,7 +34,8 @@ async def assemble(parts: Parts) -> Service:
 
     piece, folder = cast(ModelsSlice, parts.slice), parts.assignment.models_folder
 
-    triton = _triton(parts, piece) if piece.inference.runtime is Runtime.TRITON else None
+    engines = await _engine_store(parts) if piece.inference.runtime is Runtime.TRITON else None
+    triton = _triton(parts, piece, engines) if piece.inference.runtime is Runtime.TRITON else None
 
     def in_process() -> ModelServer:
         from tradingsystem.adapters.onnxruntime import InProcessModelServer  # a service without candidates pays for no runtime
@@ -46,6 +53,8 @@ async def assemble(parts: Parts) -> Service:
         store=store_of(parts.connection if parts.mirror is not None else None, folder),
         versions_kept=piece.learning.versions_kept,
         shipped=frozenset(SHIPPED),
+        engines=engines,
+        running=triton.running if triton is not None else Running,
     )
     return ModelsService(
         system=piece.system,
@@ -59,11 +68,25 @@ async def assemble(parts: Parts) -> Service:
     )
 
 
-def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
+async def _engine_store(parts: Parts) -> EngineStore | None:
+    """Where engines come from, None where TensorRT runs nothing. Raises ``InvalidInput``."""
+    given = parts.assignment
+    if given.engines_from_nats:
+        return await engines_of(parts.connection, StoreSizes.on_volume(given.journal_volume_bytes).engines_bytes)
+    return engines_in(given.triton_engines) if given.triton_engines is not None else None
+
+
+def _vouching(folder: Path | None, bundle: Bundle) -> tuple[bytes, ...]:
+    """Whose signature an engine of that bundle may have: whoever may sign the bundle."""
+    return trusted_in(folder).of(simulated=bundle.manifest.simulated)
+
+
+def _triton(parts: Parts, piece: ModelsSlice, store: EngineStore | None) -> TritonModelServer:
     """What Triton has loaded, kept as it should be while this process runs. Raises ``InvalidInput``."""
-    from tradingsystem.adapters.triton import TritonModelServer, TritonSettings
+    from tradingsystem.adapters.triton import TritonModelServer
+    from tradingsystem.adapters.triton_calls import TritonSettings
+    from tradingsystem.adapters.triton_engines import TritonEngines
     from tradingsystem.bundles.triton_config import Backend
-    from tradingsystem.process.engines import engine_reader
     from tradingsystem.process.serving import bundle_in
 
     given = parts.assignment
@@ -73,11 +96,15 @@ def _triton(parts: Parts, piece: ModelsSlice) -> TritonModelServer:
     try:
         backend = Backend(given.triton_backend)
     except ValueError:
-        raise InvalidInput(f"--triton-backend {given.triton_backend!r}: one of {', '.join(Backend)}") from None
+        raise InvalidInput(f"--triton-backend {given.triton_backend!r}: {Backend.ONNXRUNTIME} or {Backend.PYTHON}") from None
+    if backend is Backend.TENSORRT:
+        raise InvalidInput(
+            "--triton-backend tensorrt: TensorRT runs a version that has an engine; say where engines are with --triton-engines"
+        )
     settings = TritonSettings(given.triton, lambda: read_password(key_file) if key_file else "", backend)
     int8 = piece.inference.precision is Precision.INT8
-    engine = engine_reader(given.triton_engines, backend, int8=int8)
-    server = TritonModelServer(settings, lambda version: bundle_in(given.models_folder, version), int8=int8, engine=engine)
+    engines = TritonEngines(store, functools.partial(_vouching, given.models_folder), int8=int8) if store is not None else None
+    server = TritonModelServer(settings, lambda version: bundle_in(given.models_folder, version), int8=int8, engines=engines)
     parts.later.push_async_callback(server.close)
     keeping = asyncio.create_task(server.run(), name="keep Triton's index")
     parts.later.callback(keeping.cancel)

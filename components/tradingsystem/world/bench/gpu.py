@@ -5,17 +5,14 @@ Nothing here is a goal of speed. What is judged is that the GPU says the same; w
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.engine_plan import PARITY_TOLERANCE, EngineRecord
-from tradingsystem.bundles.engine_store import ENGINE_FILE
 from tradingsystem.bundles.triton_config import BUCKETS
 from tradingsystem.domain.errors import TradingSystemError
 from tradingsystem.domain.features import FEATURE_COUNT
@@ -114,13 +111,11 @@ def fit_row(effort: Effort, arithmetic: Arithmetic) -> Row:
 
 def _engine_row(effort: Effort) -> Row:
     bundle, lines, notes = choose_in(None, 0).bundle, list[Line](), list[str]()
-    with tempfile.TemporaryDirectory(prefix="tradingsystem-engines-") as folder:
-        for int8 in (True, False):
-            begun = time.monotonic()
-            built = engines.build_engine(bundle, Path(folder), effort.tell, int8=int8)
-            notes.append(_told(built.record, time.monotonic() - begun))
-            runner = engines.engine_runner((built.folder / ENGINE_FILE).read_bytes(), bundle.manifest.version)
-            lines += engine_lines(effort, "TensorRT", bundle, runner, int8=int8)
+    for int8 in (True, False):
+        begun = time.monotonic()
+        record, engine = engines.engine_here(bundle, effort.tell, int8=int8)
+        notes.append(_told(record, time.monotonic() - begun))
+        lines += engine_lines(effort, "TensorRT", bundle, engines.engine_runner(engine, bundle.manifest.version), int8=int8)
     return Row(name="gpu_engine", title=ENGINE_TITLE, lines=tuple(lines), notes=tuple(notes))
 
 
