@@ -274,7 +274,7 @@ class Desk:
                 found = order_id or self.ledger.by_client_id.get(key)
                 known = found is not None and not self.quiet
                 outcome = inbox.Outcome.DONE if known else inbox.Outcome.NOT_SENT if self.quiet else inbox.Outcome.NOT_FOUND
-                self._answer(inbox.Request.LOOKUP, key, outcome, order_id=order_id, order=self._view(found or "") if known else None)
+                self._answer(inbox.Request.LOOKUP, key, outcome, order_id=order_id, order=self.view(found or "") if known else None)
             case act.TakeSnapshot():
                 self._snapshot()
             case act.AskSession(day):
@@ -306,7 +306,7 @@ class Desk:
             assert isinstance(error, RequestRefused | OutcomeUnknown | TryAgain | NotAuthorized)
             self._answer(request, key, inbox.Outcome.REFUSED, code=getattr(error, "code", ""), reason=str(error))
             return
-        order = self._view(made.id)
+        order = self.view(made.id)
         if fault == "late":  # the events overtake the answer
             self._stream(self.exchange.take_events())
         self._answer(request, key, inbox.Outcome.DONE, order=order)
@@ -316,7 +316,7 @@ class Desk:
         values = {"order_id": None, "asked_at_ns": self.now_ns, "took_us": 900} | more
         self.enter(inbox.AnswerReceived(received_at_ns=self.now_ns, request=request, client_order_id=key, outcome=outcome, **values))
 
-    def _view(self, order_id: str) -> BrokerOrder:
+    def view(self, order_id: str) -> BrokerOrder:
         text = json.dumps(views.order_view(self.ledger.orders[order_id], self.ledger, nested=True)).encode()
         return parse.order(parse.read(text, WireOrder))
 
@@ -326,7 +326,7 @@ class Desk:
             return
         legs = {leg for order in self.ledger.orders.values() for leg in order.leg_ids}
         chained = {order.id for order in self.ledger.orders.values() if order.replaces in legs}
-        orders = tuple(self._view(one.id) for one in self.ledger.orders.values() if one.id not in legs | chained)
+        orders = tuple(self.view(one.id) for one in self.ledger.orders.values() if one.id not in legs | chained)
         positions = tuple(
             BrokerPosition(symbol=name, quantity=int(held.quantity), average_entry_price=held.average_price)
             for name, held in self.ledger.positions.items()

@@ -113,6 +113,14 @@ def sold_by_another(state: State, update: OrderUpdate, learned: Learned) -> None
         state.snapshot_due_ns = state.now_ns
 
 
+def sold(state: State, symbol: str) -> None:
+    """A sale of ours is counted while the broker's word lacks shares: it may be the very sale that they lack, told a moment later. Then it is taken off
+    twice and the rest seems covered, so the account is asked again at once."""
+    suspicion = state.suspicions.get(symbol)
+    if suspicion is not None and suspicion.ours > suspicion.theirs:
+        state.snapshot_due_ns = state.now_ns
+
+
 def taken_back(state: State, update: OrderUpdate) -> list[Action]:
     """The exchange has annulled or corrected a trade. What is left of it is the account's to say: the symbol is frozen at once, until our fills and the
     broker's shares agree."""

@@ -172,6 +172,8 @@ def _book(state: State, fill: Fill) -> None:
         state.statistics.entries_filled += record.filled == fill.quantity
     if fill.side is Side.BUY:
         entries.spent(state, fill.quantity, fill.price)
+    else:
+        reconciliation.sold(state, fill.symbol)
     if closed is not None:
         state.statistics.close(closed)
 
