@@ -128,7 +128,7 @@ def test_an_order_stays_in_sight_until_it_is_over(told: list[tuple[str, OrderSta
         if tidied:
             book.tidy()
         seen = {record.key for record in book.unfinished()}
-        waits = {one.key for one in book.orders.values() if one.open or one.uncounted or one.state is OrderState.REPLACED}
+        waits = {one.key for one in book.orders.values() if one.open or one.uncounted or book.orphaned(one)}
         assert seen == waits if tidied else seen >= waits
 
 

@@ -15,8 +15,8 @@ from tests.execution.desk import SYMBOLS, Desk
 from tradingsystem.domain.control import CommandKind
 from tradingsystem.domain.orders import OrderIntent, OrderState, Purpose
 from tradingsystem.execution import inbox
-from tradingsystem.execution.exposure import pending_exits
-from tradingsystem.execution.orders import Role
+from tradingsystem.execution.exposure import exit_shares, pending_exits
+from tradingsystem.execution.orders import OrderRecord, Role
 from tradingsystem.execution.step import begin, step
 from tradingsystem.messages.codec import decode, encode
 from tradingsystem.messages.identifiers import is_ours
@@ -119,6 +119,19 @@ class Desks(RuleBasedStateMachine):
             records = [record for record in self.desk.state.book.of(symbol) if record.role is not Role.EXTERNAL]
             total = sum(record.filled if record.side.value == "Buy" else -record.filled for record in records)
             assert total == self.desk.state.held(symbol)
+
+    @invariant()
+    def what_is_set_aside_is_over(self) -> None:
+        """No group counts for anything that is not looked through: counted over all orders of a symbol, its exits hold the same shares."""
+        state = self.desk.state
+        for symbol in SYMBOLS:
+            groups: dict[str, list[OrderRecord]] = {}
+            for record in state.book.of(symbol):
+                groups.setdefault(record.group, []).append(record)
+            ours = sum(exit_shares(state, group) for group in groups.values() if group[0].role is not Role.EXTERNAL)
+            foreign = [group[0] for group in groups.values() if group[0].role is Role.EXTERNAL]
+            assert pending_exits(state, symbol) == ours + sum(record.remaining for record in foreign if record.side.value == "Sell")
+            assert all(record.key in state.book.live for record in state.book.of(symbol) if record.open or record.uncounted)
 
     def teardown(self) -> None:
         desk = getattr(self, "desk", None)

@@ -6,12 +6,13 @@ traced to an id of ours, a parent or a predecessor is parked and asked for.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import msgspec
 
 from tradingsystem.domain.orders import TERMINAL, BrokerOrder, Fill, OrderIntent, OrderState, OrderType, OrderUpdate, Side
-from tradingsystem.execution.orders import Move, OrderRecord, Role, role_of, role_of_intent
+from tradingsystem.execution.orders import EXITS, Move, OrderRecord, Role, role_of, role_of_intent
 from tradingsystem.messages.identifiers import is_ours
 
 PARKED_MAX = 256
@@ -33,8 +34,9 @@ class Book(msgspec.Struct):
     orders: dict[str, OrderRecord] = {}
     keys: dict[str, str] = {}  # broker's order id to key
     executions: dict[str, str] = {}  # execution id to key
-    symbols: dict[str, list[str]] = {}  # symbol to keys
-    live: dict[str, None] = {}  # keys of orders that were not over when last tidied; none that is not over is missing
+    symbols: dict[str, list[str]] = {}  # symbol to keys, those of past groups left out
+    past: dict[str, dict[str, list[str]]] = {}  # symbol to groups that were over when last tidied, with their keys
+    live: dict[str, None] = {}  # keys of orders that were not over when last tidied; none of which something is expected is missing
     parked: list[OrderUpdate] = []  # events of orders that are not known yet
     found: list[str] = []  # keys of orders that the broker knew and we did not; emptied by who counts them
     illegal: int = 0
@@ -63,6 +65,7 @@ class Book(msgspec.Struct):
         return record
 
     def _enter(self, record: OrderRecord) -> None:
+        self._call_back(record.symbol, record.group)
         self.orders[record.key] = record
         self.symbols.setdefault(record.symbol, []).append(record.key)
         self.live[record.key] = None
@@ -82,12 +85,17 @@ class Book(msgspec.Struct):
         return self.orders.get(self.keys.get(order_id, ""))
 
     def of(self, symbol: str) -> Iterator[OrderRecord]:
-        """All records of one symbol."""
+        """All records of one symbol, those of past groups first."""
+        past = (self.orders[key] for keys in self.past.get(symbol, {}).values() for key in keys)
+        return itertools.chain(past, self.current(symbol))
+
+    def current(self, symbol: str) -> Iterator[OrderRecord]:
+        """The records of one symbol in whose groups something may still happen, and of groups that are over since the book was last tidied."""
         return map(self.orders.__getitem__, self.symbols.get(symbol, ()))
 
     def open(self, symbol: str | None = None) -> list[OrderRecord]:
         """Orders that have not ended, UNKNOWN included."""
-        records = self.of(symbol) if symbol is not None else map(self.orders.__getitem__, self.live)
+        records = self.current(symbol) if symbol is not None else map(self.orders.__getitem__, self.live)
         return [record for record in records if record.state not in TERMINAL]
 
     def unfinished(self) -> list[OrderRecord]:
@@ -99,9 +107,30 @@ class Book(msgspec.Struct):
         return [record for record in (self.orders[key] for key in self.live) if record.open or record.uncounted]
 
     def tidy(self) -> None:
-        """Forget which orders are over; asked for now and then, so that what is not stays quick to list."""
-        for key in [key for key in self.live if self.orders[key].over]:
-            del self.live[key]
+        """Set aside what is over; asked for now and then, so that what is not stays quick to list."""
+        for record in [self.orders[key] for key in self.live]:
+            if self._over(record):
+                del self.live[record.key]
+                self._set_aside(record)
+
+    def _over(self, record: OrderRecord) -> bool:
+        """Whether nothing is expected of an order any more: over, or replaced by one that is known here, with every share counted."""
+        return record.over or (record.state is OrderState.REPLACED and not record.uncounted and not self.orphaned(record))
+
+    def _set_aside(self, record: OrderRecord) -> None:
+        """Call a group past when it has an exit and none of its orders is expected to change; one without may still show its legs."""
+        group = [other for other in self.current(record.symbol) if other.group == record.group]
+        if any(other.role in EXITS for other in group) and not any(other.key in self.live for other in group):
+            keys = [other.key for other in group]
+            self.past.setdefault(record.symbol, {})[record.group] = keys
+            self.symbols[record.symbol] = [key for key in self.symbols[record.symbol] if key not in keys]
+
+    def _call_back(self, symbol: str, group: str) -> None:
+        """A past group is not over after all: its orders stand where they stood."""
+        keys = self.past.get(symbol, {}).pop(group, None)
+        if keys is not None:
+            current = {*keys, *self.symbols[symbol]}
+            self.symbols[symbol] = [key for key in self.orders if key in current]
 
     def orphaned(self, record: OrderRecord) -> bool:
         """Whether an order was replaced by one that nobody here knows yet: its shares are with that one."""
@@ -172,8 +201,9 @@ class Book(msgspec.Struct):
             record.stop_price = order.stop_price if order.stop_price is not None else record.stop_price
         move = record.advance(order.state, at_ns, receipt=receipt, forced=forced)
         learned.moved = learned.moved or move is Move.MOVED
-        if not record.over:
+        if not self._over(record):
             self.live[record.key] = None
+            self._call_back(record.symbol, record.group)
         if move is Move.ILLEGAL:
             self.illegal += 1
             learned.illegal.append((record.key, order.raw_status))
@@ -241,6 +271,8 @@ class Book(msgspec.Struct):
         kept = {key: record for key, record in self.orders.items() if record.open or record.changed_at_ns >= before_ns}
         self.orders = kept
         self.symbols = {symbol: [key for key in keys if key in kept] for symbol, keys in self.symbols.items()}
+        groups = {symbol: {name: [key for key in keys if key in kept] for name, keys in past.items()} for symbol, past in self.past.items()}
+        self.past = {symbol: {name: keys for name, keys in past.items() if keys} for symbol, past in groups.items()}
         self.live = {key: None for key in self.live if key in kept}
         self.keys = {order_id: key for order_id, key in self.keys.items() if key in kept}
         self.executions = {execution: key for execution, key in self.executions.items() if key in kept}

@@ -10,12 +10,10 @@ import msgspec
 from tradingsystem.domain.orders import OrderIntent, OrderState, Purpose
 from tradingsystem.domain.time import NS_PER_MINUTE
 from tradingsystem.domain.trading import Mark
-from tradingsystem.execution.orders import OrderRecord, Role
+from tradingsystem.execution.orders import EXITS, OrderRecord, Role
 from tradingsystem.execution.positions import ZERO
 from tradingsystem.execution.state import State
 from tradingsystem.risk.question import Exposure, Limits, Market, SystemState
-
-EXITS = frozenset({Role.TARGET, Role.STOP, Role.EXIT})
 
 
 def groups_of(state: State, symbol: str) -> dict[str, list[OrderRecord]]:
@@ -24,7 +22,7 @@ def groups_of(state: State, symbol: str) -> dict[str, list[OrderRecord]]:
     groups: dict[str, list[OrderRecord]] = {}
     alive: set[str] = set()
     ended: set[str] = set()  # groups with an exit that is over
-    for record in state.book.of(symbol):
+    for record in state.book.current(symbol):
         if record.role is Role.EXTERNAL:
             continue
         key = record.group
@@ -85,7 +83,7 @@ def shares_left(group: list[OrderRecord]) -> int:
 
 def external_exits(state: State, symbol: str) -> int:
     """Shares that sells which are not ours may take."""
-    return sum(record.remaining for record in state.book.of(symbol) if record.role is Role.EXTERNAL and record.side.value == "Sell")
+    return sum(record.remaining for record in state.book.current(symbol) if record.role is Role.EXTERNAL and record.side.value == "Sell")
 
 
 def pending_exits(state: State, symbol: str, without: str | None = None) -> int:

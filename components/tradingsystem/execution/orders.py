@@ -81,6 +81,9 @@ class Role(enum.Enum):
     __hash__ = object.__hash__  # by identity, as members are equal
 
 
+EXITS = frozenset({Role.TARGET, Role.STOP, Role.EXIT})
+
+
 class OrderRecord(msgspec.Struct, kw_only=True):
     """What is known of one order. ``key`` is its client order id, ours or, for legs, the broker's."""
 

@@ -114,7 +114,7 @@ def _measure(state: State, symbol: str, covered: Cover) -> list[Action]:
 
 def _ask_for_legs(state: State, symbol: str) -> list[Action]:
     actions: list[Action] = []
-    for record in state.book.of(symbol):
+    for record in state.book.current(symbol):
         if record.role is not Role.ENTRY or record.state is not OrderState.FILLED or not _promised_alone(state, record):
             continue
         if state.now_ns - max(record.changed_at_ns, record.asked_at_ns) >= state.wait_ns(GRACE_SECONDS):
@@ -124,7 +124,7 @@ def _ask_for_legs(state: State, symbol: str) -> list[Action]:
 
 
 def _promised_alone(state: State, entry: OrderRecord) -> bool:
-    return not any(record.group == entry.group and record is not entry for record in state.book.of(entry.symbol))
+    return not any(record.group == entry.group and record is not entry for record in state.book.current(entry.symbol))
 
 
 def _cover(state: State, symbol: str, bare: int) -> list[Action]:

@@ -172,7 +172,7 @@ class State(msgspec.Struct, kw_only=True):
 
     def is_frozen(self, symbol: str) -> bool:
         """Whether nothing may open in a symbol: an outcome is UNKNOWN, or the broker disagrees."""
-        return symbol in self.frozen or any(record.state is OrderState.UNKNOWN for record in self.book.of(symbol))
+        return symbol in self.frozen or any(record.state is OrderState.UNKNOWN for record in self.book.current(symbol))
 
     def interesting(self) -> set[str]:
         """Symbols whose marks matter: held, or with an open order."""
