@@ -60,6 +60,17 @@ def test_one_answer_proves_nothing_and_a_clock_that_is_set_is_followed() -> None
     assert skew.least_ns == 0
 
 
+def test_a_small_difference_that_was_mended_is_forgotten_in_time() -> None:
+    """Whole seconds cannot contradict three quarters of one: answers from before the clock was set right end by their age."""
+    skew = ClockSkew()
+    heard(skew, 1_770_000_000, [(0.771, 0.001, 0.001), (0.0, 0.001, 0.001)])
+    assert skew.least_ns > 0.7 * NS_PER_SECOND
+    heard(skew, 0, [(30.776, 0.001, 0.001), (30.998, 0.001, 0.001)])
+    assert skew.least_ns > 0
+    heard(skew, 0, [(92.776, 0.001, 0.001)] * 2)
+    assert skew.least_ns == 0
+
+
 def test_what_cannot_be_read_says_nothing() -> None:
     """No header, no date, a date of no calendar."""
     skew = ClockSkew()

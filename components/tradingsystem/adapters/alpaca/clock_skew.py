@@ -12,7 +12,8 @@ from email.utils import parsedate_to_datetime
 
 from tradingsystem.domain.time import NS_PER_SECOND
 
-ANSWERS_KEPT = 32  # some minutes: a drift is followed
+ANSWERS_KEPT = 32
+KEPT_NS = 65 * NS_PER_SECOND  # two comparisons of the account: what was true before a clock was set right is not believed for longer
 AGREEING_MIN = 2  # one answer alone may have been handled late by a busy machine
 
 
@@ -21,18 +22,25 @@ class ClockSkew:
 
     def __init__(self) -> None:
         self._bounds: deque[tuple[int, int]] = deque(maxlen=ANSWERS_KEPT)
+        self._answered_ns: deque[int] = deque(maxlen=ANSWERS_KEPT)
 
     def told(self, header: str | None, asked_ns: int, answered_ns: int) -> None:
         """An answer with this Date header to a question of ``asked_ns``, by our clock. One without a readable header says nothing."""
         told_ns = _read(header)
         if told_ns is None:
             return
-        self._bounds.append((asked_ns - told_ns - NS_PER_SECOND, answered_ns - told_ns))
+        newest = (asked_ns - told_ns - NS_PER_SECOND, answered_ns - told_ns)
+        while self._answered_ns and abs(answered_ns - self._answered_ns[0]) > KEPT_NS:
+            self._answered_ns.popleft()
+            self._bounds.popleft()
+        self._bounds.append(newest)
+        self._answered_ns.append(answered_ns)
         low, high = self._all()
         if low > high:  # a clock was set in between
-            newest = self._bounds[-1]
             self._bounds.clear()
+            self._answered_ns.clear()
             self._bounds.append(newest)
+            self._answered_ns.append(answered_ns)
 
     @property
     def least_ns(self) -> int:
