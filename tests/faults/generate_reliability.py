@@ -30,6 +30,7 @@ WRITER = "tests/execution/test_writer.py"
 WIRE = "tests/execution/test_wire.py"
 STREAM = "tests/adapters/test_alpaca_stream.py"
 ANSWERS = "tests/adapters/test_alpaca_errors.py"
+DAYS = "tests/world/test_world_days.py"
 SWITCH = "tests/e2e/test_kill_switch.py"
 
 
@@ -169,6 +170,7 @@ CATALOGUE = (
             f"{AGES}::test_one_fresh_feed_of_prices_is_enough",
             f"{AGES}::test_reducing_by_age_opens_nothing_and_closes_what_is_held",
             f"{AGES}::test_the_service_listens_and_looks",
+            f"{DAYS}::test_who_must_speak_fails_and_comes_back",
         ),
     ),
     Row(
@@ -176,7 +178,7 @@ CATALOGUE = (
         "The tape does not turn; a leap that does not last is not followed, so no close is missed",
         (
             "tests/ingestion/test_sealing.py::test_a_clock_that_steps_back_does_not_turn_the_tape",
-            "tests/world/test_world_days.py::test_a_clock_that_leaps_by_an_hour_and_back",
+            f"{DAYS}::test_a_clock_that_leaps_by_an_hour_and_back",
             "tests/domain/test_steady_time.py::test_an_hour_for_some_seconds_changes_nothing",
             "tests/domain/test_steady_time.py::test_a_leap_that_lasts_is_believed",
             "tests/execution/test_clock_skew.py::test_a_clock_that_is_not_the_brokers_opens_nothing",
@@ -189,6 +191,8 @@ CATALOGUE = (
             "tests/execution/test_clock_skew.py::test_a_clock_that_is_not_the_brokers_opens_nothing",
             "tests/adapters/test_clock_skew.py::test_never_more_than_is_there",
             "tests/adapters/test_clock_skew.py::test_several_quick_answers_prove_it_to_a_fifth_of_a_second",
+            "tests/adapters/test_clock_skew.py::test_a_small_difference_that_was_mended_is_forgotten_in_time",
+            f"{DAYS}::test_who_must_speak_fails_and_comes_back",
         ),
     ),
     Row(
@@ -283,6 +287,7 @@ CATALOGUE = (
             f"{AGES}::test_reducing_by_age_opens_nothing_and_closes_what_is_held",
             f"{AGES}::test_halted_by_age_cancels_open_entries_and_ends_by_itself",
             f"{AGES}::test_the_service_listens_and_looks",
+            f"{DAYS}::test_who_must_speak_fails_and_comes_back",
             "tests/operator/test_control.py::test_execution_hears_that_the_resource_stands",
             "tests/operator/test_running_system.py::test_execution_is_told_of_the_resource_as_long_as_it_is_read",
         ),

@@ -15,7 +15,8 @@ from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.world.trial import day
 from tradingsystem.world.trial.day import play
 from tradingsystem.world.trial.many import Many, play_all
-from tradingsystem.world.trial.plan import CELLS, STEPS, Fault, Plan, Planned, Step, draw
+from tradingsystem.world.trial.neighbours import CLOCK_LASTS_SECONDS, SILENCE_LASTS_SECONDS
+from tradingsystem.world.trial.plan import CELLS, EVERYDAY_CELLS, LASTING, STEPS, Fault, Plan, Planned, Step, between, draw
 from tradingsystem.world.trial.virtual_time import MachineClock, Stalled, VirtualLoop, run
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,45 @@ def test_a_clock_that_leaps_by_an_hour_and_back(seed: int, fault: Fault, monkeyp
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("fault", "step", "known_seconds", "lasts_seconds", "ends_seconds"),
+    [
+        (Fault.BROKER_AHEAD, Step.SENT, 33.0, CLOCK_LASTS_SECONDS, 33.0),
+        (Fault.BROKER_BEHIND, Step.QUESTION, 33.0, CLOCK_LASTS_SECONDS, 33.0),
+        (Fault.FEEDS_STALE, Step.FEEDS, 41.5, SILENCE_LASTS_SECONDS, 4.0),
+        (Fault.FEEDS_SILENT, Step.FEEDS, 41.5, SILENCE_LASTS_SECONDS, 4.0),
+        (Fault.RESOURCE_SILENT, Step.RESOURCE, 41.5, SILENCE_LASTS_SECONDS, 4.0),
+    ],
+)
+def test_who_must_speak_fails_and_comes_back(
+    fault: Fault,
+    step: Step,
+    known_seconds: float,
+    lasts_seconds: tuple[float, float],
+    ends_seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While it lasts nothing is bought, and what is held is covered and sold before the close; when it is over, entries leave by themselves."""
+    planned = [Planned(fault, step, 60.0, 0.5), Planned(fault, step, 400.0, 1.0)]
+    monkeypatch.setattr(day, "draw", lambda *_: list(planned))
+    verdict = play(4)
+    assert verdict.violations == ()
+    first, second = (at for at, what in told(verdict) if what.startswith("FAULT"))
+    bought = [at for at, what in told(verdict) if what.startswith("POST") and '"side":"buy"' in what]
+    sold = [at for at, what in told(verdict) if what.startswith("PATCH") or (what.startswith("POST") and '"side":"sell"' in what)]
+    over = first + between(lasts_seconds, 0.5)
+    assert not [at for at in bought if first + known_seconds < at < over]
+    assert [at for at in bought if over + ends_seconds < at < 400.0]
+    assert [at for at in sold if second + known_seconds < at < second + between(lasts_seconds, 1.0)]
+
+
+def told(verdict: day.Verdict) -> list[tuple[float, str]]:
+    """Its story as (second, what)."""
+    lines = (line.split(maxsplit=1) for line in verdict.story)
+    return [(float(at), what) for at, what in lines]
+
+
+@pytest.mark.thorough
 def test_a_seed_is_a_story() -> None:
     """The same seed gives the same story in another process, whatever its hash seed, and with execution's log between the lines or without."""
     told = play(7, told=True)
@@ -65,6 +105,14 @@ def test_every_fault_has_its_steps() -> None:
     planned = draw(random.Random(3), 10.0, 100.0)
     assert planned == draw(random.Random(3), 10.0, 100.0)
     assert [one.armed_seconds for one in planned] == sorted(one.armed_seconds for one in planned)
+
+
+def test_every_day_meets_three_faults_early() -> None:
+    """Whatever is drawn: three wait at steps of every day before a quarter of the time is over, and at most one forbids to open for long."""
+    for seed in range(300):
+        planned = draw(random.Random(seed), 20.0, 440.0)
+        assert sum(1 for one in planned if (one.fault, one.step) in EVERYDAY_CELLS and one.armed_seconds < 125.0) >= 3
+        assert sum(1 for one in planned if one.fault in LASTING) <= 1
 
 
 def test_a_fault_waits_for_its_moment_and_its_step() -> None:

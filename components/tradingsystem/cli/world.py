@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tradingsystem.world.trial.many import Many
 
 VIOLATIONS_SHOWN = 40
-WIDTH_MIN = 112  # the table of hits is that wide
+WIDTH_MIN = 124  # the table of hits is that wide
 
 
 def register(application: typer.Typer) -> None:

@@ -7,7 +7,7 @@ hands. Ages are machine time, since a message server or an API server that is aw
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -81,7 +81,8 @@ class Judged(NamedTuple):
 class Ages:
     """When each was last heard. ``now_ns`` is machine time throughout; what is expected counts as heard when the watch begins."""
 
-    def __init__(self, expected: Iterable[Heard], now_ns: int) -> None:
+    def __init__(self, expected: Iterable[Heard], now_ns: int, patience: Mapping[Heard, Patience] = PATIENCE) -> None:
+        self._patience = patience
         self._last_ns = dict.fromkeys(expected, now_ns)
         self._told = dict.fromkeys(self._last_ns, TradingState.ACTIVE)
 
@@ -94,16 +95,16 @@ class Ages:
         """What has changed since this was last asked."""
         found = []
         for heard, last_ns in self._last_ns.items():
-            judged = judge(heard, (now_ns - last_ns) / NS_PER_SECOND)
+            judged = judge(heard, (now_ns - last_ns) / NS_PER_SECOND, self._patience)
             if judged.state is not self._told[heard]:
                 self._told[heard] = judged.state
                 found.append(judged)
         return found
 
 
-def judge(heard: Heard, age_seconds: float) -> Judged:
+def judge(heard: Heard, age_seconds: float, patiences: Mapping[Heard, Patience] = PATIENCE) -> Judged:
     """What an age forces."""
-    patience = PATIENCE[heard]
+    patience = patiences[heard]
     if age_seconds < patience.reducing_seconds:
         return Judged(heard, TradingState.ACTIVE, "")
     state = TradingState.REDUCING if age_seconds < patience.halted_seconds else TradingState.HALTED

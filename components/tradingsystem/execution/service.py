@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND
 from tradingsystem.domain.trading import Latch, LatchCleared, Mark, TradingState
 from tradingsystem.execution import actions as act
 from tradingsystem.execution import halting, inbox
-from tradingsystem.execution.ages import Ages, FeedsTold, Heard
+from tradingsystem.execution.ages import PATIENCE, Ages, FeedsTold, Heard, Patience
 from tradingsystem.execution.courier import Courier
 from tradingsystem.execution.exposure import gross_notional
 from tradingsystem.execution.orders import Role
@@ -77,9 +77,11 @@ class ExecutionService:
         peers: tuple[str, ...] = (),
         halt_file: Callable[[], str | None] = lambda: None,
         folder: Path | None = None,
+        patience: Mapping[Heard, Patience] = PATIENCE,
     ) -> None:
         """``peers``: the services that have to be heard and to agree before anything opens; none when there is nobody else. ``halt_file``: the text of
-        a person's HALT file, None while there is none. ``folder``: where the identity of the journal is remembered beside the journal."""
+        a person's HALT file, None while there is none. ``folder``: where the identity of the journal is remembered beside the journal. ``patience``: how
+        long each of what is listened for may be silent."""
         self.progress_ns = 0
         self._spec, self._clock, self._bus, self._journal, self._broker = spec, clock, bus, journal, broker
         self._subjects = Subjects(system)
@@ -87,7 +89,7 @@ class ExecutionService:
         self._peers, self._peer_names = Peers(peers), peers
         self._peers_told = self._peers.problem()
         expected = {Heard.RESOURCE: spec.live_from_journal, Heard.MARKET_DATA: FEEDS in peers}
-        self._ages = Ages((heard for heard, is_expected in expected.items() if is_expected), clock.monotonic())
+        self._ages = Ages((heard for heard, is_expected in expected.items() if is_expected), clock.monotonic(), patience)
         self._writer = Writer(owner=owner, lease=lease, journal=journal, subjects=self._subjects, clock=clock)
         self._courier = Courier(
             clock=clock,

@@ -3,7 +3,7 @@
 ``boot`` slices change only by restarting the service; ``LiveSettings`` travel through the journal and are applied while running.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -177,7 +177,10 @@ NOT_TOLD_YET = LiveSettings(risk=Risk(), trading=Trading(state=TradingState.HALT
 """What holds in a pod until the journal has spoken: nothing opens."""
 
 
-def told_by_the_journal(piece: Slice) -> Slice:
+S = TypeVar("S", bound=Slice)
+
+
+def told_by_the_journal(piece: S) -> S:
     """The slice for a place where live settings come through the journal alone: the same bytes whatever they are."""
     if "live" not in piece.__struct_fields__:
         return piece

@@ -1,4 +1,4 @@
-"""Thirteen ways in which execution could be wrong, each as one function that is put in the place of a right one. Applied only in a process of its own.
+"""Seventeen ways in which execution could be wrong, each as one function that is put in the place of a right one. Applied only in a process of its own.
 
 Exists to try the invariants: a world that finds none of these proves nothing by finding nothing. Each names the invariant that must speak.
 """
@@ -14,7 +14,7 @@ import msgspec
 from tradingsystem.domain.errors import OutcomeUnknown
 from tradingsystem.domain.orders import Side
 from tradingsystem.domain.trading import TradingState
-from tradingsystem.execution import answers, courier, flatten, protection, service, state
+from tradingsystem.execution import answers, courier, flatten, protection, service, state, step
 from tradingsystem.execution.inbox import Outcome
 from tradingsystem.execution.orders import OrderRecord
 from tradingsystem.execution.positions import Position
@@ -128,6 +128,39 @@ def what_is_held_is_not_counted() -> None:
     gate.ENTRY_RULES = tuple(rule for rule in rules.ENTRY_RULES if rule.code != "gross-exposure")
 
 
+def skew_is_not_heeded() -> None:
+    """Entries leave although the broker's answers prove that its clock is another."""
+    gate.ENTRY_RULES = tuple(rule for rule in rules.ENTRY_RULES if rule.code != "clock-skewed")
+
+
+def skew_is_never_over() -> None:
+    """What was once proven of the clocks is believed for ever."""
+    right = step._snapshot
+
+    def snapshot(now: Any, entry: Any) -> Any:
+        known = now.clock_skew_ns
+        actions = right(now, entry)
+        now.clock_skew_ns = now.clock_skew_ns or known
+        return actions
+
+    step._snapshot = snapshot
+
+
+def silence_is_not_heeded() -> None:
+    """Nobody asks how long ago ingestion or the operator was heard."""
+    service.Ages.changes = lambda *_: []  # type: ignore[method-assign]
+
+
+def silence_is_never_over() -> None:
+    """Who was silent once is not heard again."""
+    right = service.Ages.changes
+
+    def changes(self: Any, now_ns: int) -> Any:
+        return [judged for judged in right(self, now_ns) if judged.state is not TradingState.ACTIVE]
+
+    service.Ages.changes = changes  # type: ignore[method-assign]
+
+
 MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "intent-is-not-kept": (invariants.DURABLE, intent_is_not_kept),
     "approval-does-not-expire": (invariants.APPROVED, approval_does_not_expire),
@@ -137,6 +170,10 @@ MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "halt-is-not-heeded": (invariants.HALTED, halt_is_not_heeded),
     "sale-counts-a-share-less": (invariants.NEVER_SHORT, sale_counts_a_share_less),
     "account-is-not-compared": (invariants.FRESH, account_is_not_compared),
+    "skew-is-not-heeded": (invariants.AGREED, skew_is_not_heeded),
+    "skew-is-never-over": (invariants.AGREED, skew_is_never_over),
+    "silence-is-not-heeded": (invariants.HEARD, silence_is_not_heeded),
+    "silence-is-never-over": (invariants.HEARD, silence_is_never_over),
     "half-filled-is-not-covered": (invariants.COVERED, half_filled_is_not_covered),
     "close-is-not-flattened": (invariants.FLAT, close_is_not_flattened),
     "fill-counts-twice": (invariants.EQUAL, fill_counts_twice),

@@ -25,19 +25,21 @@ from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.orders import Approved
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.domain.trading import Mark
-from tradingsystem.execution.service import ExecutionService
+from tradingsystem.execution.service import FEEDS, ExecutionService
 from tradingsystem.execution.state import State
 from tradingsystem.execution.writer import Owner
 from tradingsystem.messages.codec import decode, encode
+from tradingsystem.messages.live_settings import settings_entry
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.imagined import Ask, Frame, ImaginedBroker, ImaginedJournal, Reply, Venue, imagined_bus, imagined_lease
-from tradingsystem.spec import from_document
-from tradingsystem.spec.slices import ExecutionSlice, slice_of
+from tradingsystem.spec import canonical_json, from_document
+from tradingsystem.spec.slices import ExecutionSlice, slice_of, told_by_the_journal
 from tradingsystem.world.trial.invariants import Judge, Sight, Violation
 from tradingsystem.world.trial.links import Life, LifeBus, LifeCarrier, LifeJournal, LifeLease
 from tradingsystem.world.trial.market import SYMBOLS, Market, Wishes
+from tradingsystem.world.trial.neighbours import PATIENT, SPEAKS_SECONDS, Neighbours, meaning
 from tradingsystem.world.trial.person import Person
-from tradingsystem.world.trial.plan import Fault, Plan, Planned, Step, draw
+from tradingsystem.world.trial.plan import Fault, Plan, Planned, Step, between, draw
 from tradingsystem.world.trial.virtual_time import MachineClock, VirtualLoop, run
 
 SYSTEM = "trial"
@@ -101,7 +103,7 @@ def settings_of(chance: random.Random) -> ExecutionSlice:
     risk = {
         "positionsOpenMax": positions,
         "grossNotionalMax": 22_000 if positions == 6 else 40_000,  # of positions up to 4,000: speaks before their number does, or never
-        "positionsPerDayMax": chance.choice((20, 60, 60)),
+        "positionsPerDayMax": chance.choice((24, 60, 60)),
         "dailyLossMax": chance.choice((120, 500)),
         "drawdownMaxPercent": chance.choice((1, 5)),
         "ordersPerMinuteMax": chance.choice((10, 16, 60)),
@@ -126,7 +128,9 @@ class Day:
         chance = random.Random(f"trial-{seed}")
         self._chance = chance
         self._settings = settings_of(chance)
+        self._boot = told_by_the_journal(self._settings)
         self._subjects = Subjects(SYSTEM)
+        self._neighbours = Neighbours(self._subjects)
         self.venue = Venue(SYMBOLS, DAY, seed, CASH, self._published)
         self.start_ns = self.venue.session.close_ns - int(LENGTH_SECONDS) * NS_PER_SECOND
         self.judge = Judge(self.venue, self._settings, self._subjects)
@@ -211,15 +215,13 @@ class Day:
                 self.market.thin(symbol, self._loop.time() + 20.0 + 20.0 * struck.size)
         elif struck.fault in {Fault.CLOCK_AHEAD, Fault.CLOCK_BEHIND}:
             self._set_clock(struck)
-        elif struck.fault is Fault.STREAM_REPLAYED:
-            self._replay_next = True
-        else:
+        elif not self._neighbours.strike(struck, self._loop.time()):
+            self._replay_next = self._replay_next or struck.fault is Fault.STREAM_REPLAYED
             return struck
-        return struck if struck.fault is Fault.STREAM_REPLAYED else None
+        return None
 
     def _set_clock(self, struck: Planned) -> None:
-        nearest, farthest = CLOCK_SECONDS
-        clock, far_ns = self._clock, int((nearest + (farthest - nearest) * struck.size) * NS_PER_SECOND)
+        clock, far_ns = self._clock, int(between(CLOCK_SECONDS, struck.size) * NS_PER_SECOND)
         clock.wrong_by_ns = far_ns if struck.fault is Fault.CLOCK_AHEAD else -far_ns
 
         def correct() -> None:
@@ -266,6 +268,15 @@ class Day:
         """See ``Surroundings``."""
         self.judge.marked(decode(payload, list[Mark]))
 
+    def spoken(self, step: Step, payload: bytes) -> None:
+        """See ``Surroundings``."""
+        if (heard := meaning(step, payload)) is not None:
+            self.judge.spoken(heard.value, self._loop.time())
+
+    def broker_date(self) -> str:
+        """See ``Surroundings``."""
+        return self._neighbours.date(self.now_ns(), self._loop.time())
+
     def unheard(self) -> None:
         """See ``Surroundings``."""
         if self._trusted:
@@ -310,6 +321,13 @@ class Day:
             self._tell_violations()
             await asyncio.sleep(1.0)
 
+    async def _speak(self) -> None:
+        """Ingestion's and the operator's words."""
+        while not self._over:
+            for subject, payload in self._neighbours.words(self._loop.time()):
+                self._bus.publish(subject, payload)
+            await asyncio.sleep(SPEAKS_SECONDS)
+
     async def _wish(self) -> None:
         """Signals, as the filter would journal them."""
         while self._loop.time() < LENGTH_SECONDS - 60.0 * LAST_ENTRY_MINUTES + WISHES_AFTER_SECONDS:
@@ -328,13 +346,16 @@ class Day:
         sight.listening = line is not None and line.listening and not line.closed
         sight.calm = self._loop.time() >= self._uncalm_until
         sight.clock_right = self._clock.now() == self.now_ns()
+        sight.clocks_agree = sight.clock_right and not self._neighbours.clock_error_ns(self._loop.time())
         sight.now_ns = self.now_ns()
         return sight
 
     def _new_store(self) -> ImaginedJournal:
         self._stores += 1
         self._store_is_new = True
-        return ImaginedJournal(SYSTEM, f"store-{self._seed}-{self._stores}")
+        store = ImaginedJournal(SYSTEM, f"store-{self._seed}-{self._stores}")
+        store.keep(self._subjects.journal_spec, settings_entry(1, canonical_json(self._settings.live)))
+        return store
 
     async def _live(self) -> None:
         """Start execution, and again whenever it has ended."""
@@ -348,20 +369,22 @@ class Day:
         life = self.life = Life(self)
         store_lost, self._store_is_new = self._store_is_new and self._stores > 1, False
         self._clock = MachineClock(self._loop, self.start_ns)
-        self.judge.forget_marks()
+        self.judge.new_watch(self._loop.time())
         carrier = LifeCarrier(life, self._clock.now, self._history)
         if self._replay_next:
             carrier.replay_next, self._replay_next = True, False
         broker = ImaginedBroker(carrier, self._clock.now)
         service = ExecutionService(
             system=SYSTEM,
-            spec=self._settings,
+            spec=self._boot,
             clock=self._clock,
             bus=LifeBus(life, self._bus, self._subjects),
             journal=LifeJournal(life, self.store, self._subjects),
             lease=LifeLease(life, self._lease),
             broker=broker,
             owner=Owner(f"life-{self._lives}", "this machine"),
+            peers=(FEEDS,),
+            patience=PATIENT,
         )
 
         def ready() -> None:
@@ -387,7 +410,7 @@ class Day:
         """The whole day. Raises what the day itself, not execution, has done wrong."""
         random.seed(self._seed)  # the order client's backoff draws from it
         self.venue.move(self.start_ns - NS_PER_SECOND)
-        workers = [self._loop.create_task(work()) for work in (self._trade, self._live, self._wish, self._person.work)]
+        workers = [self._loop.create_task(work()) for work in (self._trade, self._live, self._speak, self._wish, self._person.work)]
         ends = self._loop.create_task(asyncio.sleep(LENGTH_SECONDS + AFTER_CLOSE_SECONDS))
         done, _ = await asyncio.wait({*workers, ends}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -17,6 +17,7 @@ from tradingsystem.domain.orders import Approved, OrderIntent, OrderState, Purpo
 from tradingsystem.domain.signals import Signal
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
 from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind
+from tradingsystem.execution.ages import Heard
 from tradingsystem.execution.state import State
 from tradingsystem.messages.codec import decode
 from tradingsystem.messages.subjects import Subjects
@@ -29,6 +30,11 @@ ROUNDING_SECONDS = 0.001
 DATA_AGE_NS = 5 * NS_PER_SECOND
 TRUST_SLACK_NS = 50_000_000
 LOST_SIGHT_SECONDS = 5.0
+SILENT_SECONDS = 40  # after so long without a word, of ingestion's feeds or of the resource, nothing may open
+NOTICED_SECONDS = 1.5  # execution looks once a second
+SKEW_NS = NS_PER_SECOND // 2
+SKEW_KNOWN_SECONDS = 33.0  # the broker is asked every half minute at the latest
+SKEW_ENDS_SECONDS = SKEW_KNOWN_SECONDS + 65.0  # a small one is not contradicted, only forgotten
 
 DURABLE = "1 durable intent"
 APPROVED = "1 approved order"
@@ -38,12 +44,14 @@ LATCHED = "5 latches survive"
 HALTED = "5 halted sends no entry"
 NEVER_SHORT = "6 never short"
 FRESH = "7 fresh data, compared account"
+AGREED = "7 the broker's clock"
+HEARD = "7 nobody silent"
 COVERED = "8 covered in 3 s"
 FLAT = "9 flat at the close"
 EQUAL = "10 positions are fills are the broker's"
 LIMITS = "limits"
 RUNS = "execution runs"
-NAMES = (DURABLE, APPROVED, ONCE, NEVER_FLAT, LATCHED, HALTED, NEVER_SHORT, FRESH, COVERED, FLAT, EQUAL, LIMITS, RUNS)
+NAMES = (DURABLE, APPROVED, ONCE, NEVER_FLAT, LATCHED, HALTED, NEVER_SHORT, FRESH, AGREED, HEARD, COVERED, FLAT, EQUAL, LIMITS, RUNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class Sight:
     able: bool = False
     listening: bool = False
     clock_right: bool = True
+    clocks_agree: bool = True  # ours and the broker's
     calm: bool = True  # no fault is at work that takes execution or broker away
     now_ns: int = 0  # the true time
     trusted_ns: list[tuple[int, int]] = field(default_factory=list)  # spans in which the stream was heard and the account compared
@@ -95,6 +104,9 @@ class Judge:
         self._bare: dict[str, deque[tuple[int, float]]] = {}  # (shares, since), oldest first
         self._up_since = 0.0
         self._strange: dict[str, float] = {}
+        self._heard: dict[str, float] = {}  # when each word that gives the right to open was last heard, or first expected
+        self._again: dict[str, float] = {}  # since when it has been heard again
+        self._skewed_since = self._agreed_since = 0.0  # while both sides were up
 
     # --- what is seen ----------------------------------------------------------------------------------------------------------------------
 
@@ -103,9 +115,16 @@ class Judge:
         self._read = 0
         self.standing.clear()
 
-    def forget_marks(self) -> None:
-        """A new life has heard no marks."""
+    def new_watch(self, seconds: float) -> None:
+        """A new life has heard nothing yet, and waits for every word from now on."""
         self._marked_ns.clear()
+        self._heard = dict.fromkeys((heard.value for heard in Heard), seconds)
+
+    def spoken(self, heard: str, seconds: float) -> None:
+        """A word that gives the right to open has reached execution."""
+        if seconds - self._heard[heard] > SILENT_SECONDS:
+            self._again[heard] = seconds
+        self._heard[heard] = seconds
 
     def marked(self, marks: list[Any]) -> None:
         """Marks reached execution."""
@@ -188,6 +207,7 @@ class Judge:
             self._break(HALTED, f"entry {key} left while {', '.join(self.standing)} stood")
         self._not_flat(intent)
         self._fresh(intent, sight)
+        self._told(intent, sight)
         self._limits(intent, siblings)
         self.entries_sent.append(intent)
         self._sent_ns.append(min(intent.decided_at_ns, sight.now_ns))  # a clock that was ahead is not believed
@@ -215,6 +235,17 @@ class Judge:
             self._break(FRESH, f"entry {intent.client_order_id} decided on data {age:.1f} s old")
         if not any(first_ns <= intent.decided_at_ns <= last_ns + TRUST_SLACK_NS for first_ns, last_ns in sight.trusted_ns):
             self._break(FRESH, f"entry {intent.client_order_id} before the account was compared")
+
+    def _told(self, intent: OrderIntent, sight: Sight) -> None:
+        """Nobody who must speak is silent for too long, and the broker's answers have not said for long that its clock is another."""
+        for heard, at in self._heard.items():
+            if sight.calm and self.seconds - at > SILENT_SECONDS + NOTICED_SECONDS:
+                self._break(HEARD, f"entry {intent.client_order_id} after {self.seconds - at:.0f} s without a word of {heard}")
+        if not sight.clocks_agree and self.seconds - self._skewed_since > SKEW_KNOWN_SECONDS:
+            self._break(
+                AGREED,
+                f"entry {intent.client_order_id} although the broker's clock has been another for {self.seconds - self._skewed_since:.0f} s",
+            )
 
     def _limits(self, intent: OrderIntent, siblings: list[OrderIntent]) -> None:
         risk, ledger = self._settings.live.risk, self._venue.ledger
@@ -260,8 +291,13 @@ class Judge:
     def after(self, seconds: float, sight: Sight) -> None:
         """Whatever has moved: no shares sold that were not held, every filled share covered."""
         self.seconds = seconds
-        if not (sight.alive and sight.able and sight.listening and sight.calm):
+        up = sight.alive and sight.able and sight.listening and sight.calm
+        if not up:
             self._up_since = seconds
+        if not up or sight.clocks_agree or not sight.clock_right:
+            self._skewed_since = seconds
+        if not up or not sight.clocks_agree:
+            self._agreed_since = seconds
         for symbol, position in self._venue.ledger.positions.items():
             held = int(position.quantity)
             if held < 0:
@@ -305,9 +341,10 @@ class Judge:
         missing = [latch for latch in self.standing if latch not in sight.state.latches]
         if missing:
             self._break(LATCHED, f"{', '.join(missing)} stood and does not any more")
+        self._ended(sight.state)
         for key in self.intents:
             record = sight.state.book.orders.get(key)
-            if record is not None and record.state is OrderState.REJECTED and key in self._venue.ledger.by_client_id:
+            if record is not None and record.state is OrderState.REJECTED and self._taken(key):
                 self._break(NEVER_FLAT, f"{key} is at the broker and called rejected here: {record.refusal}")
         strange = {}
         for order in self._venue.ledger.open_orders():
@@ -321,6 +358,20 @@ class Judge:
                 if self.seconds - strange[order.id] > LOST_SIGHT_SECONDS:
                     self._break(NEVER_FLAT, f"{order.client_order_id} is {order.status} at the broker, {belief} here")
         self._strange = strange
+
+    def _taken(self, key: str) -> bool:
+        """Whether the broker has an order that it has not rejected itself, as it does with a replacement of what has just filled."""
+        ledger = self._venue.ledger
+        return key in ledger.by_client_id and str(ledger.orders[ledger.by_client_id[key]].status) != "rejected"
+
+    def _ended(self, state: State) -> None:
+        """What forbids to open ends by itself, once it is over."""
+        for heard, since in self._again.items():
+            again = self.seconds - max(since, self._up_since) > NOTICED_SECONDS and self.seconds - self._heard[heard] < SILENT_SECONDS / 2
+            if again and heard in state.silences:
+                self._break(HEARD, f"{heard} is heard again and still called silent: {state.silences[heard].reason}")
+        if self.seconds - self._agreed_since > SKEW_ENDS_SECONDS and abs(state.clock_skew_ns) > SKEW_NS:
+            self._break(AGREED, f"the clocks agree again, and are called {state.clock_skew_ns / NS_PER_SECOND:.1f} s apart")
 
     def new_life(self, state: State, *, store_lost: bool) -> None:
         """A life is able: what was latched still is, and a new store is a halt."""

@@ -51,6 +51,12 @@ class Surroundings(Protocol):
     def marked(self, payload: bytes) -> None:
         """Marks have reached execution."""
 
+    def spoken(self, step: Step, payload: bytes) -> None:
+        """Ingestion's or the operator's word has reached execution."""
+
+    def broker_date(self) -> str:
+        """The time of the broker's clock, as its answers tell it."""
+
     def unheard(self) -> None:
         """The update stream has ended."""
 
@@ -203,7 +209,13 @@ class LifeBus:
 
     async def subscribe(self, subject: str, handler: Callable[[Delivery], None], *, pending_max: int = 4096) -> Subscription:
         """See ``interfaces.Bus``."""
-        step = {self._subjects.marks: Step.MARKS, self._subjects.command: Step.COMMAND}.get(subject)
+        subjects = self._subjects
+        step = {
+            subjects.marks: Step.MARKS,
+            subjects.command: Step.COMMAND,
+            subjects.state("ingestion"): Step.FEEDS,
+            subjects.resource: Step.RESOURCE,
+        }.get(subject)
         heard = handler if step is None else _Ear(self._life, step, handler).hear
         return await self._bus.subscribe(subject, heard, pending_max=pending_max)
 
@@ -249,6 +261,8 @@ class _Ear:
         if self._life.alive:
             if self._step is Step.MARKS:
                 self._life.day.marked(delivery.payload)
+            elif self._step is not Step.COMMAND:
+                self._life.day.spoken(self._step, delivery.payload)
             self._handler(delivery)
 
 
@@ -383,13 +397,14 @@ class LifeCarrier(Carrier):
         if day.seconds() < day.broker_down_until:
             raise unreachable()
         step = {"GET": Step.QUESTION, "DELETE": Step.CANCEL}.get(ask.method, Step.SENT)
+        date = day.broker_date()
         fault = day.strike(step, f"{ask.method} {ask.path}")
         reply = day.take(ask) if fault is None else await self._suffer(fault, ask)
         if step is Step.SENT and fault is None and (lost := day.strike(Step.ANSWER, f"{reply.status}")) is not None:
             day.crash(store_lost=lost.fault is Fault.STORE_LOST)
         await asyncio.sleep(TRAVEL_SECONDS)
         await life.breath()
-        return reply
+        return Reply(reply.status, reply.body, {**reply.headers, "Date": date})
 
     async def _suffer(self, fault: Planned, ask: Ask) -> Reply:
         day, kind = self._life.day, fault.fault

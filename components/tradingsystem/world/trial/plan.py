@@ -26,6 +26,8 @@ class Step(enum.StrEnum):
     QUESTION = "question"  # execution asks the broker
     MARKS = "marks"  # market values on the bus
     COMMAND = "command"  # a person's act on the bus
+    FEEDS = "feeds"  # ingestion's word on the bus, how old its feeds are
+    RESOURCE = "resource"  # the operator's word on the bus, that the resource stands
 
 
 class Fault(enum.StrEnum):
@@ -61,6 +63,11 @@ class Fault(enum.StrEnum):
     THIN_BOOK = "thin book"  # few shares at the touch: partial fills
     CLOCK_AHEAD = "clock ahead"
     CLOCK_BEHIND = "clock behind"
+    BROKER_AHEAD = "broker ahead"  # the broker's clock, by the Date of its answers, for longer than it can stay unnoticed
+    BROKER_BEHIND = "broker behind"
+    FEEDS_STALE = "feeds stale"  # ingestion says that nothing it has is fresh
+    FEEDS_SILENT = "feeds silent"  # ingestion says nothing
+    RESOURCE_SILENT = "resource silent"  # nobody says that the resource stands
 
 
 _S = Step
@@ -100,14 +107,25 @@ STEPS: dict[Fault, tuple[Step, ...]] = {
     Fault.THIN_BOOK: (_S.INTENT,),
     Fault.CLOCK_AHEAD: (_S.INTENT, _S.FILL),
     Fault.CLOCK_BEHIND: (_S.INTENT, _S.FILL),
+    Fault.BROKER_AHEAD: (_S.SENT, _S.QUESTION),
+    Fault.BROKER_BEHIND: (_S.SENT, _S.QUESTION),
+    Fault.FEEDS_STALE: (_S.FEEDS,),
+    Fault.FEEDS_SILENT: (_S.FEEDS,),
+    Fault.RESOURCE_SILENT: (_S.RESOURCE,),
 }
 """The steps at which each fault can strike; a cell of the table for each."""
 
 CELLS = tuple((fault, step) for fault, steps in STEPS.items() for step in steps)
-EVERYDAY = frozenset({_S.INTENT, _S.DURABLE, _S.SENT, _S.ANSWER, _S.EVENT, _S.FILL, _S.MARKS, _S.QUESTION, _S.INBOX})
+EVERYDAY = frozenset(Step) - {_S.CANCEL, _S.LATCH, _S.COMMAND}
 EVERYDAY_CELLS = tuple(cell for cell in CELLS if cell[1] in EVERYDAY)
-EVERYDAY_FAULTS = 4  # at steps that no day is without
-EARLY = 0.6  # of the time: some days trade no more when their limit of positions is reached
+LASTING = frozenset({Fault.BROKER_AHEAD, Fault.BROKER_BEHIND, Fault.FEEDS_STALE, Fault.FEEDS_SILENT, Fault.RESOURCE_SILENT})
+"""Those that forbid to open for more than a minute: one in a day, since a day has seven minutes in which to open."""
+EVERYDAY_UNTIL = (
+    0.2,
+    0.2,
+    0.2,
+    0.6,
+)  # of the time, of faults at steps that no day is without: some days trade no more when half of it is over
 FAULTS_MIN, FAULTS_MAX = 3, 6  # besides those, at any step
 
 
@@ -121,12 +139,21 @@ class Planned:
     size: float  # how long or how far, 0 to 1 of what the fault allows
 
 
+def between(bounds: tuple[float, float], size: float) -> float:
+    """What a fault's size means between the least and the most that it can be."""
+    return bounds[0] + (bounds[1] - bounds[0]) * size
+
+
 def draw(chance: random.Random, first_seconds: float, last_seconds: float) -> list[Planned]:
-    """A day's faults in the order of their arming: cells drawn with equal weight, moments spread over the time given."""
-    early_seconds = first_seconds + EARLY * (last_seconds - first_seconds)
-    cells = [(chance.choice(EVERYDAY_CELLS), early_seconds) for _ in range(EVERYDAY_FAULTS)]
-    cells += [(chance.choice(CELLS), last_seconds) for _ in range(chance.randint(FAULTS_MIN, FAULTS_MAX))]
-    drawn = [Planned(*cell, chance.uniform(first_seconds, until), chance.random()) for cell, until in cells]
+    """A day's faults in the order of their arming: cells drawn with equal weight, moments spread over the time given. Three strike in any day that
+    trades for a quarter of it."""
+    wanted = [(EVERYDAY_CELLS, first_seconds + share * (last_seconds - first_seconds)) for share in EVERYDAY_UNTIL]
+    wanted += [(CELLS, last_seconds)] * chance.randint(FAULTS_MIN, FAULTS_MAX)
+    drawn: list[Planned] = []
+    for cells, until in wanted:
+        lasting = any(one.fault in LASTING for one in drawn)
+        fault, step = chance.choice([cell for cell in cells if not (lasting and cell[0] in LASTING)])
+        drawn.append(Planned(fault, step, chance.uniform(first_seconds, until), chance.random()))
     return sorted(drawn, key=lambda one: one.armed_seconds)
 
 
