@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.promises.server import RunningServer
-from tests.promises.waiting import run
+from tests.promises.waiting import run, until
+from tradingsystem.adapters.jetstream_cache import JetStreamCache
 from tradingsystem.adapters.nats import NatsBus, NatsConnection
+from tradingsystem.adapters.nats_lease import NatsLease
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.connecting import remembered_tape
+from tradingsystem.process.connecting import Kept, ensured, remembered_tape
 
 pytestmark = pytest.mark.nats
 
@@ -39,5 +44,31 @@ def test_the_first_batch_on_a_new_server_is_remembered(tmp_path: Path) -> None:
 
     try:
         assert run(main()) == [b"the first batch"]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(("user", "make"), [("execution", NatsLease), ("ingestion", JetStreamCache)])
+def test_a_server_that_goes_away_while_a_service_starts_is_waited_for(
+    user: str, make: Callable[[NatsConnection], Kept], tmp_path: Path
+) -> None:
+    """Killed after the connection stood and before lease or cache was made: the service does not fall, it goes on when the server is back."""
+    server = RunningServer(tmp_path)
+    server.start()
+
+    async def main() -> None:
+        connection = NatsConnection(server.as_user(user), "store")
+        await connection.open()
+        server.kill()
+        with capture_logs() as logs:
+            making = asyncio.ensure_future(ensured(make(connection)))
+            await until(lambda: any(entry["event"] == "waits_for_nats" for entry in logs))
+            assert not making.done()
+            server.launch()
+            await (await making).ensure()
+        await connection.close()
+
+    try:
+        run(main())
     finally:
         server.stop()

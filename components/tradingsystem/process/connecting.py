@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -38,6 +38,16 @@ LEARNING_SECONDS = 30.0  # a job waits for the message server so long; then it i
 
 _Connected = TypeVar("_Connected", NatsBus, NatsJournal)
 _Answer = TypeVar("_Answer")
+
+
+class Kept(Protocol):
+    """What keeps something on the message server, in a place that has to be made."""
+
+    async def ensure(self) -> None:
+        """Make sure that the place exists. Raises ``TryAgain``."""
+
+
+_Kept = TypeVar("_Kept", bound=Kept)
 
 LOCAL_SUBJECTS = frozenset({"tape", "frame", "mark", "want", "clock"})
 """What stays inside when all services share a process; beats, states and commands also leave it, since other commands look from outside."""
@@ -160,9 +170,13 @@ async def opened(make: Callable[[], _Connected]) -> _Connected:
 
 async def remembered_tape(connection: NatsConnection, bytes_max: int) -> NatsTape:
     """The tape, whose memory is there when this returns: what is sealed before is remembered by nobody, and a symbol table may be in it."""
-    tape = NatsTape(connection, bytes_max=bytes_max)
-    await answered(tape.ensure, "waits_for_nats")
-    return tape
+    return await ensured(NatsTape(connection, bytes_max=bytes_max))
+
+
+async def ensured(kept: _Kept) -> _Kept:
+    """The same, once its place is made: a server that goes away in this very moment is waited for like one that is not there yet."""
+    await answered(kept.ensure, "waits_for_nats")
+    return kept
 
 
 async def answered(ask: Callable[[], Awaitable[_Answer]], event: str) -> _Answer:

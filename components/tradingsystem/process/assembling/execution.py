@@ -8,6 +8,7 @@ from typing import cast
 from tradingsystem.adapters.nats_lease import NatsLease
 from tradingsystem.process.assembling.broker import alpaca
 from tradingsystem.process.assembling.parts import Parts
+from tradingsystem.process.connecting import ensured
 from tradingsystem.process.lifecycle import Service
 from tradingsystem.process.place import occupied
 from tradingsystem.spec.slices import ExecutionSlice
@@ -23,8 +24,7 @@ async def assemble(parts: Parts) -> Service:
     secret = piece.execution.broker.secret_ref.name
     broker = alpaca(parts.venues, secret, parts.key, parts.clock.now, REQUEST_SECONDS)
     parts.later.push_async_callback(broker.close)
-    lease = NatsLease(parts.connection)
-    await lease.ensure()
+    lease = await ensured(NatsLease(parts.connection))
     place = parts.later.enter_context(occupied(parts.assignment.state_folder / "writer.lock"))
     return ExecutionService(
         system=piece.system,

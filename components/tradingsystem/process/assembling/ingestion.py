@@ -8,6 +8,7 @@ from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.interfaces import Cache, Source
 from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.assembling.parts import Parts
+from tradingsystem.process.connecting import ensured
 from tradingsystem.process.lifecycle import Service
 from tradingsystem.process.symbols_file import chosen_symbols
 from tradingsystem.spec.slices import IngestionSlice
@@ -51,9 +52,9 @@ async def _cache(parts: Parts, settings: CacheSettings) -> Cache:
         return redis
     from tradingsystem.adapters.jetstream_cache import JetStreamCache
 
-    cache = JetStreamCache(parts.connection, bytes_max=StoreSizes.on_volume(parts.assignment.journal_volume_bytes).cache_bytes)
-    await cache.ensure()
-    return cache
+    return await ensured(
+        JetStreamCache(parts.connection, bytes_max=StoreSizes.on_volume(parts.assignment.journal_volume_bytes).cache_bytes)
+    )
 
 
 def _history(parts: Parts, piece: IngestionSlice, cache: Cache) -> PolygonHistory:
