@@ -41,6 +41,7 @@ from tradingsystem.messages.codec import Malformed, decode, encode, read_json
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.spec.slices import ExecutionSlice, LiveSettings
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 TICK_NS = NS_PER_SECOND
 TICK_MACHINE_NS = 50 * NS_PER_MILLISECOND
@@ -257,27 +258,19 @@ class ExecutionService:
         self._pump()
 
     def _on_signal(self, entry: Entry) -> None:
-        try:
+        with Dropping(Malformed, "signal", seq=entry.seq):
             signal: Signal = decode(entry.payload, Signal)
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="signal").inc()
-            _log.error("signal_unreadable", seq=entry.seq, reason=str(error))
-            return
-        self._courier.signal_heard(len(self._spec.execution.take_profits))
-        mark = self._marks.get(signal.symbol)
-        self._offer(inbox.SignalReceived(received_at_ns=self._clock.now(), signal=signal, mark=mark, seq=entry.seq))
+            self._courier.signal_heard(len(self._spec.execution.take_profits))
+            mark = self._marks.get(signal.symbol)
+            self._offer(inbox.SignalReceived(received_at_ns=self._clock.now(), signal=signal, mark=mark, seq=entry.seq))
 
     def _on_marks(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "mark"):
             marks: list[Mark] = decode(delivery.payload, list[Mark])
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="mark").inc()
-            _log.warning("marks_unreadable", reason=str(error))
-            return
-        self._marks.update((mark.symbol, mark) for mark in marks)
-        wanted = tuple(mark for mark in marks if mark.symbol in self._held)
-        if wanted:
-            self._offer(inbox.MarksReceived(received_at_ns=self._clock.now(), marks=wanted))
+            self._marks.update((mark.symbol, mark) for mark in marks)
+            wanted = tuple(mark for mark in marks if mark.symbol in self._held)
+            if wanted:
+                self._offer(inbox.MarksReceived(received_at_ns=self._clock.now(), marks=wanted))
 
     def _on_command(self, delivery: Delivery) -> None:
         try:
@@ -292,11 +285,9 @@ class ExecutionService:
         self._offer(inbox.CommandReceived(received_at_ns=self._clock.now(), command=command))
 
     def _on_beat(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "beat") as beat:
             self._peers.hear(decode(delivery.payload, Beat))
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="beat").inc()
-            _log.error("beat_unreadable", reason=str(error))
+        if beat.dropped:
             self._peers.lose(delivery.subject.rsplit(".", 1)[1])
         problem = self._peers.problem()
         if problem != self._peers_told:
@@ -304,14 +295,10 @@ class ExecutionService:
             self._offer(inbox.PeersHeard(received_at_ns=self._clock.now(), problem=problem))
 
     def _on_feeds(self, delivery: Delivery) -> None:
-        try:
-            fresh: bool = decode(delivery.payload, FeedsTold).fresh
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="feeds").inc()
-            _log.warning("feeds_unreadable", reason=str(error))
-            return
-        if fresh:
-            self._ages.hear(Heard.MARKET_DATA, self._clock.monotonic())
+        with Dropping(Malformed, "feeds"):
+            told: FeedsTold = decode(delivery.payload, FeedsTold)
+            if told.fresh:
+                self._ages.hear(Heard.MARKET_DATA, self._clock.monotonic())
 
     def _on_spec(self, entry: Entry) -> None:
         try:

@@ -36,6 +36,7 @@ from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.spec.slices import FilterSlice
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 log = structlog.get_logger()
 
@@ -153,20 +154,13 @@ class FilterService:
         self._wake.set()
 
     def _on_batch(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "tape"):
             self._inbox.put(delivery.payload)
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="tape").inc()
-            log.warning("batch_malformed", reason=str(error))
-            return
-        self._wake.set()
+            self._wake.set()
 
     def _on_held(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "want"):
             self._held = frozenset(decode(delivery.payload, list[str]))
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="want").inc()
-            log.warning("held_malformed", reason=str(error))
 
     # --- one wake-up -------------------------------------------------------------------------------------------------
 
@@ -180,12 +174,9 @@ class FilterService:
         await self._write_cuts(due_only=True)
 
     def _take(self) -> list[Batch]:
-        try:
+        with Dropping(Malformed, "tape"):
             return self._inbox.take(stepping.BATCHES_MAX)
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="tape").inc()
-            log.error("batch_unreadable", reason=str(error))
-            return []
+        return []
 
     async def _fill_hole(self) -> None:
         """Ask the tape's memory for what the bus lost; what it does not hold either is a gap, and entries wait until the windows are filled again."""

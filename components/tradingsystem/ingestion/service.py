@@ -51,6 +51,7 @@ from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.spec.slices import IngestionSlice
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 log = structlog.get_logger()
 
@@ -202,15 +203,12 @@ class IngestionService:
                 metrics.rows_conflated.inc(item.conflated)
 
     def _on_wish(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "want"):
             wanted: list[str] = decode(delivery.payload, list[str])
-        except Malformed:
-            metrics.bus_malformed.labels(kind="want").inc()
-            return
-        publisher = delivery.subject.rsplit(".", 1)[-1]
-        self._wishes[publisher] = tuple(wanted)
-        if self._epoch is not None:
-            self._epoch.tiers.heard(publisher, wanted, self._clock.monotonic())
+            publisher = delivery.subject.rsplit(".", 1)[-1]
+            self._wishes[publisher] = tuple(wanted)
+            if self._epoch is not None:
+                self._epoch.tiers.heard(publisher, wanted, self._clock.monotonic())
 
     def _on_switch(self, entry: Entry) -> None:
         """Live settings and promotions become notes, so that the filter meets them at one place in its input."""

@@ -30,6 +30,7 @@ from tradingsystem.models.store import Choice
 from tradingsystem.models.watching import LiveLoss, said, watched_seconds
 from tradingsystem.spec.slices import LiveSettings
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 log = structlog.get_logger()
 
@@ -162,30 +163,19 @@ class ModelsService:
             self._changed.set()
 
     def _on_outcomes(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "outcome"):
             outcomes: list[Outcome] = decode(delivery.payload, list[Outcome])
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="outcome").inc()
-            log.warning("outcomes_malformed", reason=str(error))
-            return
-        self._online.hear(outcomes)
-        self._loss.hear(outcomes)
+            self._online.hear(outcomes)
+            self._loss.hear(outcomes)
 
     def _on_features(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(ValueError, "feature"):  # also one of another length than the features have
             self._drift.hear(decode(delivery.payload, FeatureSample))
-        except (Malformed, ValueError) as error:
-            metrics.bus_malformed.labels(kind="feature").inc()
-            log.warning("features_malformed", reason=str(error))
 
     def _on_filter(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "filter-models"):
             self._filter = decode(delivery.payload, FilterModels)
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="filter-models").inc()
-            log.warning("filter_state_malformed", reason=str(error))
-            return
-        self._changed.set()
+            self._changed.set()
 
     def _on_command(self, delivery: Delivery) -> None:
         try:

@@ -17,6 +17,7 @@ from tradingsystem.messages.subjects import Subjects
 from tradingsystem.monitor.models_view import problems as models_problems
 from tradingsystem.monitor.view import Room, SystemView, filling
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 log = structlog.get_logger()
 
@@ -68,18 +69,12 @@ class MonitorService:
                 await subscription.close()
 
     def _on_beat(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "beat"):
             self._view.hear(decode(delivery.payload, Beat), self._clock.monotonic())
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="beat").inc()
-            log.warning("beat_malformed", reason=str(error))
 
     def _on_models(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "models-state"):
             self._models = decode(delivery.payload, ModelsState)
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="models-state").inc()
-            log.warning("models_state_malformed", reason=str(error))
 
     async def _measure(self) -> None:
         now_ns = self._clock.monotonic()

@@ -25,6 +25,7 @@ from tradingsystem.messages.subjects import Subjects
 from tradingsystem.recorder.segments import Record, SegmentWriter
 from tradingsystem.recorder.sequence import TapeSequence
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 log = structlog.get_logger()
 
@@ -139,15 +140,11 @@ class RecorderService:
         self._take_batch(delivery.payload)
 
     def _take_batch(self, payload: bytes) -> None:
-        try:
+        with Dropping(Malformed, "tape"):
             epoch, seq, sealed_at_ns = read_position(payload)
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="tape").inc()
-            log.warning("batch_malformed", reason=str(error))
-            return
-        if self._sequence.take(epoch, seq):
-            self._records["tape"].append(Record(epoch, seq, sealed_at_ns, self._subjects.tape, payload))
-            self.progress_ns = max(self.progress_ns, sealed_at_ns)
+            if self._sequence.take(epoch, seq):
+                self._records["tape"].append(Record(epoch, seq, sealed_at_ns, self._subjects.tape, payload))
+                self.progress_ns = max(self.progress_ns, sealed_at_ns)
 
     def _on_entry(self, entry: Entry) -> None:
         self._newest_seq = entry.seq
@@ -155,15 +152,11 @@ class RecorderService:
         self._records["journal"].append(Record(0, entry.seq, self._clock.now(), entry.subject, entry.payload))
 
     def _on_frames(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "frame"):
             frames: list[Frame] = decode(delivery.payload, list[Frame])
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="frame").inc()
-            log.warning("frames_malformed", reason=str(error))
-            return
-        for frame in frames:
-            self._frame_seq += 1
-            self._records["frame"].append(Record(0, self._frame_seq, frame.received_ns, frame.source, frame.payload))
+            for frame in frames:
+                self._frame_seq += 1
+                self._records["frame"].append(Record(0, self._frame_seq, frame.received_ns, frame.source, frame.payload))
 
     def _on_state(self, delivery: Delivery) -> None:
         self._records["state"].append(Record(0, 0, self._clock.now(), delivery.subject, delivery.payload))

@@ -20,6 +20,7 @@ from tradingsystem.interfaces import Broker, Bus, Clock, Delivery
 from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 from tradingsystem.watcher.watching import Watch, WatcherStatus, half_filled_entries, unfilled_entries
 
 LOOK_SECONDS = 0.5
@@ -92,11 +93,8 @@ class WatcherService:
             await heard.close()
 
     def _on_beat(self, delivery: Delivery) -> None:
-        try:
+        with Dropping(Malformed, "beat"):
             self._watch.hear(decode(delivery.payload, Beat), self._clock.monotonic())
-        except Malformed as error:
-            metrics.bus_malformed.labels(kind="beat").inc()
-            log.warning("beat_malformed", reason=str(error))
 
     async def _look(self) -> None:
         now_ns, halt_file = self._clock.monotonic(), self._halt_file()
