@@ -110,6 +110,18 @@ def test_days_are_gathered_oldest_first() -> None:
     assert daily == {"ABC": ((11.0, 8.0, 10.0, 1234.5), (11.0, 8.0, 10.5, 1234.5))}
 
 
+def test_the_past_is_told_in_todays_shares() -> None:
+    """Days and minutes are asked for adjusted by splits: yesterday's close and volume are those of the shares that trade today."""
+    days, at_ns = previous_sessions(date(2026, 3, 2), 1), session(date(2026, 3, 2)).open_ns
+    empty: Answer = lambda _: web.json_response({"status": "OK", "resultsCount": 0})  # noqa: E731  an answer is a function
+    minutes = f"/v2/aggs/ticker/ABC/range/1/minute/{at_ns // 10**6}/{at_ns // 10**6}"
+    vendor = Vendor({f"/v2/aggs/grouped/locale/us/market/stocks/{days[0].day}": empty, minutes: empty})
+    ask(vendor, lambda history: history.daily(days))
+    ask(vendor, lambda history: history.minutes("ABC", at_ns, at_ns))
+    assert len(vendor.asked) == 2
+    assert all("adjusted=true" in path for path in vendor.asked)
+
+
 def test_minutes_are_backfill_rows() -> None:
     """Start times in ms become ns; a bar without VWAP has none; a ticker's sign is escaped."""
     at_ns = session(date(2026, 3, 2)).open_ns

@@ -30,7 +30,7 @@ from tradingsystem.domain.control import (
 from tradingsystem.domain.errors import TryAgain
 from tradingsystem.domain.rows import RowFlag, RowKind, Rows, empty
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
-from tradingsystem.ingestion.service import IngestionService
+from tradingsystem.ingestion.service import ROLLOVER_BEFORE_OPEN_NS, IngestionService
 from tradingsystem.ingestion.status import IngestionStatus
 from tradingsystem.interfaces import Delivery, History, Source, SourceEvent, SourceSink
 from tradingsystem.messages.batch import Batch, decode_batch
@@ -262,6 +262,40 @@ def test_a_start_in_mid_day_fetches_what_was_missed() -> None:
         flags = {int(flag) for batch in bench.batches for flag in batch.rows.flags}
         assert flags == {RowFlag.BACKFILL}
         assert sorted(int(symbol) for batch in bench.batches for symbol in batch.rows.symbol) == [0, 0, 1, 1, 2, 2]
+
+    asyncio.run(scenario())
+
+
+def test_history_of_before_the_sessions_morning_is_loaded_anew_on_it() -> None:
+    """Started on the evening before: at four in the morning, when a split of that day is in force, a new epoch begins with history that is asked for
+    again; nobody starts it a third time that day, nor is it taken from the cache by who starts in between."""
+
+    async def scenario() -> None:
+        past, kept, morning_ns = Past(), MemoryCache(), DAY.open_ns - ROLLOVER_BEFORE_OPEN_NS
+        async with serving([], POLYGON, clock=SessionClock(start_ns=morning_ns - NS_PER_MINUTE, speed=60.0), past=past, kept=kept) as bench:
+            await bench.until(lambda: len({batch.epoch for batch in bench.batches}) == 2)
+            opened = bench.notes(SessionOpened)
+            assert [note.session.day for note in opened if isinstance(note, SessionOpened)] == [DAY.day, DAY.day]
+            assert past.asked.count("symbols") == 2
+            await bench.until(lambda: bench.states[-1].at_ns > morning_ns + 3 * NS_PER_MINUTE)
+            assert len({batch.epoch for batch in bench.batches}) == 2
+        async with serving([], POLYGON, clock=before_open(), past=past, kept=kept) as bench:
+            await bench.until(lambda: bool(bench.batches))
+        assert past.asked.count("symbols") == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_cache_from_the_evening_before_is_not_the_mornings() -> None:
+    """Whoever starts after four in the morning asks again, however young the cache is."""
+
+    async def scenario() -> None:
+        past, kept = Past(), MemoryCache()
+        async with serving([], POLYGON, clock=SessionClock(start_ns=DAY.open_ns - 6 * 60 * NS_PER_MINUTE), past=past, kept=kept) as bench:
+            await bench.until(lambda: bool(bench.batches))
+        async with serving([], POLYGON, clock=before_open(), past=past, kept=kept) as bench:
+            await bench.until(lambda: bool(bench.batches))
+        assert past.asked.count("symbols") == 2
 
     asyncio.run(scenario())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tests.market.histories import bar, facts, fresh, history, opened, play, row, trade
 from tradingsystem.domain.rows import RowFlag, RowKind
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
+from tradingsystem.features.kernel import features_of
 from tradingsystem.market import columns as c
 from tradingsystem.market import state as market_state
 from tradingsystem.market.state import MarketState
@@ -231,6 +233,60 @@ def test_a_new_session_begins_empty() -> None:
 
 
 DAY_AFTER = opened().session.day.replace(day=3)
+
+
+def over_a_night(previous_closes: tuple[float, ...]) -> tuple[MarketState, MarketState]:
+    """A state after a day at about a hundred dollars and the next session's table, and one that has only seen the table."""
+    state = fresh(len(previous_closes))
+    play(state, list(history(5, len(previous_closes), 60, OPEN_NS)))
+    new = market_state.allocate(len(previous_closes))
+    for one in (state, new):
+        table = [
+            msgspec.structs.replace(fact, previous_close=close) for fact, close in zip(facts(state.count), previous_closes, strict=True)
+        ]
+        market_state.set_symbols(one, tuple(table))
+        market_state.open_session(one, opened(DAY_AFTER))
+    return state, new
+
+
+def test_a_symbol_that_has_split_over_the_night_begins_as_a_new_one() -> None:
+    """Its close as told today is half of where it was last seen: no price, volume or average of before the split is left to make a feature of; its facts
+    are the table's, and its neighbours go on."""
+    state, new = over_a_night((100.0, 50.0, 100.0, 1_000.0))
+    assert np.isnan(state.columns.now[c.LAST, [1, 3]]).all()
+    assert not np.isnan(state.columns.now[c.LAST, [0, 2]]).any()
+    for split in (1, 3):
+        np.testing.assert_array_equal(state.columns.now[:, split], new.columns.now[:, split])
+        np.testing.assert_array_equal(state.columns.totals[:, split], new.columns.totals[:, split])
+        np.testing.assert_array_equal(state.columns.times[:, split], new.columns.times[:, split])
+        assert np.isnan(closes(state, split, 30)).all()
+        assert ring_volume(state, split, 30) == 0
+    assert not np.isnan(closes(state, 2, 30)).all()
+
+
+def test_its_features_are_those_of_a_symbol_that_is_new() -> None:
+    """Once the longest window of seconds is filled with prices after the split, every feature is what a filter started in the morning computes."""
+    state, new = over_a_night((50.0, 50.0))  # SPY as well: some features are beside it
+    new_open_ns = opened(DAY_AFTER).session.open_ns
+    for one in (state, new):
+        for second in range(c.SECONDS):
+            at_ns = new_open_ns + second * SECOND
+            market_state.advance(one, at_ns)
+            market_state.apply(one, trade(1, at_ns, 50.0 + 0.01 * (second % 7), 100.0))
+        market_state.advance(one, new_open_ns + c.SECONDS * SECOND)
+    rows = np.array([1], np.int32)
+    was, wanted = features_of(state, rows), features_of(new, rows)
+    np.testing.assert_array_equal(was.values, wanted.values)
+    np.testing.assert_array_equal(was.missing, wanted.missing)
+
+
+def test_a_night_without_a_split_forgets_nothing() -> None:
+    """Less than a tenth up or down is a night's news."""
+    state, _ = over_a_night((108.0, 92.0, 100.0))
+    before = fresh(3)
+    play(before, list(history(5, 3, 60, OPEN_NS)))
+    np.testing.assert_array_equal(state.columns.now[c.LAST], before.columns.now[c.LAST])
+    assert closes(state, 1, 30) == closes(before, 1, 30)
 
 
 def test_memory_is_bounded_and_known() -> None:

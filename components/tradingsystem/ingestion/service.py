@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
+import msgspec
 import structlog
 
 from tradingsystem.domain import calendar
@@ -167,8 +168,9 @@ class IngestionService:
 
     async def _keep_house(self, epoch: _Epoch, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Once a machine second: sources, tiers, status; until the next session's epoch is due. A task that died takes the service with it."""
-        next_day = calendar.next_session(_day_after(epoch.session.day))
-        rollover_ns = next_day.open_ns - ROLLOVER_BEFORE_OPEN_NS
+        rollover_ns = _morning_ns(epoch.session)
+        if epoch.loaded_at_ns >= rollover_ns:
+            rollover_ns = _morning_ns(calendar.next_session(_day_after(epoch.session.day)))
         while not stop.is_set() and self._clock.now() < rollover_ns:
             for task in [*tasks, *epoch.tasks]:
                 if task.done():
@@ -241,15 +243,15 @@ class IngestionService:
         await self._clock.sleep_until(EARLIEST_NS)  # a follower's clock shows nothing until the player has spoken
         day = calendar.next_session(new_york_date(self._clock.now()))
         kept = await self._recall()
-        epoch_number = max(self._clock.now(), kept.epoch + 1 if kept else 0)
-        if kept is None or kept.opened.session.day != day.day or not self._covers(kept.table):
+        now_ns = self._clock.now()
+        epoch_number = max(now_ns, kept.epoch + 1 if kept else 0)
+        if kept is None or kept.opened.session.day != day.day or _early(kept, now_ns) or not self._covers(kept.table):
             loaded = await self._load_until(day, stop)
             if loaded is None:
                 return None
-            table, opened = loaded
+            fresh = KeptEpoch(epoch=epoch_number, loaded_at_ns=now_ns, table=loaded[0], opened=loaded[1])
         else:
-            table, opened = kept.table, kept.opened
-        fresh = KeptEpoch(epoch=epoch_number, table=table, opened=opened)
+            fresh = msgspec.structs.replace(kept, epoch=epoch_number)
         await self._remember(fresh)
         return fresh
 
@@ -344,6 +346,7 @@ class _Epoch:
         self.tray = FrameTray(spec.sources)
         self.publish = publish
         self.session = kept.opened.session
+        self.loaded_at_ns = kept.loaded_at_ns
         carriers = carriers_of(spec.sources)
         self.intake = Intake(kept.epoch, kept.table, carriers, scaled(Limits(), clock.speed), self._moment())
         self._index = {fact.symbol: position for position, fact in enumerate(kept.table.facts)}
@@ -442,6 +445,17 @@ class _Epoch:
             conflated=intake.sealer.conflated,
             backfilled=self.backfilled,
         )
+
+
+def _morning_ns(session: Session) -> int:
+    """When a session's epoch begins. Only then is the history what it is that day: a split is in force from that day on, and prices and volumes of the
+    days before are told in its shares no earlier."""
+    return session.open_ns - ROLLOVER_BEFORE_OPEN_NS
+
+
+def _early(kept: KeptEpoch, now_ns: int) -> bool:
+    """Whether history was loaded before its session's morning, and that has come: on a weekend, or on the evening before."""
+    return kept.loaded_at_ns < _morning_ns(kept.opened.session) <= now_ns
 
 
 def _day_after(day: date) -> date:

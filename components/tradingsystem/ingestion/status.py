@@ -31,9 +31,11 @@ class IngestionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeptEpoch(msgspec.Struct, frozen=True, kw_only=True):
-    """An epoch's number and first notes: the cache's answer to a restart, which then needs no REST call before its first batch."""
+    """An epoch's number and first notes: the cache's answer to a restart, which then needs no REST call before its first batch. ``loaded_at_ns``: when
+    the history in it was asked for."""
 
     epoch: int
+    loaded_at_ns: int
     table: SymbolTable
     opened: SessionOpened
 

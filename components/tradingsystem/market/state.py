@@ -11,10 +11,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.control import SessionOpened, SymbolFact
-from tradingsystem.domain.rows import COLUMNS, I32, Rows
+from tradingsystem.domain.rows import COLUMNS, F32, I32, Rows
 from tradingsystem.market import columns as c
 from tradingsystem.market.applying import apply_rows
 from tradingsystem.market.columns import Columns
@@ -22,6 +23,8 @@ from tradingsystem.market.rolling import roll
 
 TRADABLE_TYPES = frozenset({"CS", "ADRC", "ETF"})  # common stocks, depositary receipts, funds; no warrants, rights, units, notes
 NEVER_NS = np.iinfo(np.int64).max
+REBASED_PART = 0.1  # so far may yesterday's close, as told today, be from where we last saw it; the smallest split is five for four
+_FACTS = slice(c.PREVIOUS_CLOSE, c.AVERAGE_RANGE + 1)
 _SUMS = slice(c.BOUGHT_FAST, c.GROSS_FLOW + 1)
 
 
@@ -97,7 +100,8 @@ def _clear(state: MarketState) -> None:
 
 
 def set_symbols(state: MarketState, facts: tuple[SymbolFact, ...]) -> None:
-    """Take a new symbol table. Symbols known before keep what is known of them at their new place; all others start empty.
+    """Take a new symbol table. Symbols known before keep what is known of them at their new place; all others start empty, and so do those whose close
+    of the day before is told anew, after a split.
 
     Raises ``ValueError`` when the table holds more symbols than there is room for, or one twice.
     """
@@ -116,10 +120,12 @@ def set_symbols(state: MarketState, facts: tuple[SymbolFact, ...]) -> None:
     count = len(names)
     a.clock[c.COUNT] = count
     a.clock[c.SPY] = place.get("SPY", -1)
+    told_before = a.now[c.PREVIOUS_CLOSE, :count].copy()
     a.now[c.PREVIOUS_CLOSE, :count] = [fact.previous_close for fact in facts]
     a.now[c.AVERAGE_VOLUME, :count] = [fact.average_volume for fact in facts]
     a.now[c.AVERAGE_RANGE, :count] = [fact.average_range for fact in facts]
     a.flags[c.TRADABLE_TYPE, :count] = [fact.type in TRADABLE_TYPES for fact in facts]
+    _forget_rebased(state, _apart(told_before, a.now[c.PREVIOUS_CLOSE, :count]))
 
 
 def _move(state: MarketState, names: tuple[str, ...]) -> None:
@@ -130,8 +136,7 @@ def _move(state: MarketState, names: tuple[str, ...]) -> None:
     source = np.array([before.get(name, -1) for name in names], np.intp)
     fresh = np.flatnonzero(source < 0)
     count = len(names)
-    second = int(a.clock[c.SECOND])
-    valid = [at % c.SECONDS for at in range(max(int(a.clock[c.STARTED_SECOND]), second - c.SECONDS + 1), second + 1)] if second else []
+    valid = _valid_seconds(a)
     minutes = range(int(a.clock[c.MINUTE]) + 1)
     if len(state.symbols):
         for array in (a.now, a.totals, a.times, a.flags):
@@ -139,15 +144,8 @@ def _move(state: MarketState, names: tuple[str, ...]) -> None:
         for ring, rows in ((a.second_close, valid), (a.second_volume, valid), *((quantity, minutes) for quantity in a.minute)):
             for row in rows:
                 ring[row, :count] = ring[row, source]
-    a.now[:, fresh] = np.nan
-    a.now[_SUMS, fresh] = 0
-    a.totals[:, fresh] = 0
-    a.times[:, fresh] = 0
-    a.times[c.OPEN_AT, fresh] = NEVER_NS
+    _empty(a, fresh, valid)
     a.flags[:, fresh] = 0
-    for row in valid:
-        a.second_close[row, fresh] = np.nan
-        a.second_volume[row, fresh] = 0
     for minute in minutes:
         a.minute[:, minute, fresh] = np.nan
         a.minute[c.MINUTE_VOLUME, minute, fresh] = 0
@@ -155,8 +153,45 @@ def _move(state: MarketState, names: tuple[str, ...]) -> None:
     a.clock[c.TOUCHED_COUNT] = 0
 
 
+def _valid_seconds(a: Columns) -> list[int]:
+    """Rows of the ring of seconds that hold something."""
+    second = int(a.clock[c.SECOND])
+    return [at % c.SECONDS for at in range(max(int(a.clock[c.STARTED_SECOND]), second - c.SECONDS + 1), second + 1)] if second else []
+
+
+def _empty(a: Columns, places: npt.NDArray[np.intp], valid: list[int]) -> None:
+    """Nothing is known of the symbols at these places, but what the table says and their minutes."""
+    a.now[:, places] = np.nan
+    a.now[_SUMS, places] = 0
+    a.totals[:, places] = 0
+    a.times[:, places] = 0
+    a.times[c.OPEN_AT, places] = NEVER_NS
+    for row in valid:
+        a.second_close[row, places] = np.nan
+        a.second_volume[row, places] = 0
+
+
+def _apart(seen: F32, told: F32) -> npt.NDArray[np.bool_]:
+    """Where two prices are too far from one another for a night; NaN is far from nothing."""
+    return np.abs(seen / told - 1) > REBASED_PART
+
+
+def _forget_rebased(state: MarketState, among: npt.NDArray[np.bool_] | bool = True) -> None:
+    """Over the night a stock may have split: the close that the table tells, which is in today's shares, is not where we last saw it. Prices, volumes and
+    averages from before would make today's features those of another stock, so the symbol begins as one that is new."""
+    a = state.columns
+    places = np.flatnonzero(among & _apart(a.now[c.LAST, : state.count], a.now[c.PREVIOUS_CLOSE, : state.count]))
+    if not len(places):
+        return
+    facts = a.now[_FACTS, places].copy()
+    _empty(a, places, _valid_seconds(a))
+    a.now[_FACTS, places] = facts
+    a.clock[c.CHANGED_SECOND] = min(a.clock[c.CHANGED_SECOND], a.clock[c.STARTED_SECOND])
+
+
 def open_session(state: MarketState, opened: SessionOpened) -> None:
-    """Begin a session: the day's figures and minutes start over, seconds and averages go on. The same session again changes only the profile."""
+    """Begin a session: the day's figures and minutes start over, seconds and averages go on, but of symbols whose price is another one than that of the
+    day before. The same session again changes only the profile."""
     a = state.columns
     session = opened.session
     minutes = session.minutes
@@ -168,6 +203,8 @@ def open_session(state: MarketState, opened: SessionOpened) -> None:
     a.profile[minutes + 1 :] = profile[-1]
     if state.session == session:
         return
+    if state.session is not None:
+        _forget_rebased(state)
     state.session = session
     a.clock[c.OPEN] = session.open_ns
     a.clock[c.CLOSE] = session.close_ns
