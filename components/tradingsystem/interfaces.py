@@ -11,6 +11,7 @@ from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.control import SymbolFact
 from tradingsystem.domain.orders import Account, Approved, BrokerOrder, BrokerPosition, OrderUpdate
 from tradingsystem.domain.rows import F32, Rows
+from tradingsystem.domain.splits import Split
 
 
 class Clock(Protocol):
@@ -207,6 +208,9 @@ class Broker(Protocol):
 
     async def session(self, day: date) -> Session | None:
         """The broker's word on that day's session; None when closed."""
+
+    async def splits(self, symbols: Sequence[str], first: date, last: date) -> tuple[Split, ...]:
+        """Splits of these symbols that are announced for the days from ``first`` to ``last``, both included; what was not announced in time is missing."""
 
     async def suspend(self, suspended: bool) -> None:
         """The broker's own kill switch."""

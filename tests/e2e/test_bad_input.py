@@ -196,7 +196,7 @@ REDIRECTED = """
 import tradingsystem.process.venues as venues
 def redirected(mode, simulator):
     sockets = "{address}".replace("http", "ws", 1)
-    return venues.Venues(sockets, "{address}", "{address}", sockets + "/v2", "{address}")
+    return venues.Venues(sockets, "{address}", "{address}", "{address}", sockets + "/v2", "{address}")
 venues.venues_of = redirected
 """
 """Paper's addresses cannot be chosen, on purpose; this takes their place in every process that is started with it on its path."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tradingsystem.adapters.alpaca import errors, parse
-from tradingsystem.adapters.alpaca.models import WireAccount, WireOrder, WireUpdate
+from tradingsystem.adapters.alpaca import corporate_actions, errors, parse
+from tradingsystem.adapters.alpaca.models import WireAccount, WireCorporateActions, WireOrder, WireUpdate
 from tradingsystem.domain.control import Command, CommandKind
 from tradingsystem.domain.errors import NotAuthorized, OutcomeUnknown, RequestRefused, TryAgain
 from tradingsystem.domain.orders import BrokerOrder, BrokerPosition, OrderIntent, OrderUpdate, Purpose
@@ -29,6 +29,7 @@ from tradingsystem.execution.step import begin, step
 from tradingsystem.messages.codec import decode, encode
 from tradingsystem.risk import gate
 from tradingsystem.simulator import alpaca_views as views
+from tradingsystem.simulator.alpaca_corporate_actions import StockSplit
 from tradingsystem.simulator.exchange import Exchange, ExchangeSettings
 from tradingsystem.simulator.feed import SECOND_NS, Kind, Slice, empty_slice, session_of
 from tradingsystem.simulator.ledger import Ledger
@@ -90,6 +91,8 @@ class Desk:
         self.latches: list[bytes] = []
         self.log: list[act.Action] = []
         self.posted: list[str] = []
+        self.announced: list[StockSplit] = []
+        self.splits_refused = False  # the market data's host does not answer
         self.quiet = False  # a broker that cannot be reached at all
         self.connected = False
         self._signals = 0
@@ -131,14 +134,26 @@ class Desk:
         """Let time pass until a moment."""
         self.advance((at_ns - self.now_ns) / SECOND_NS, tick)
 
-    def next_session(self, day: datetime.date) -> None:
-        """The night passes: the account is the same one, the exchange's day a new one; a timer entry comes each minute. It ends a minute before the open."""
+    def next_session(self, day: datetime.date, morning: Callable[[], None] = lambda: None) -> None:
+        """The night passes: the account is the same one, the exchange's day a new one; a timer entry comes each minute. ``morning`` is what happens when
+        the exchange's day begins. It ends a minute before the open."""
         self.session = session_of(day)
         while self.now_ns < self.session.first_ns:
             self.now_ns = min(self.now_ns + 60 * SECOND_NS, self.session.first_ns)
             self.enter(inbox.TimerTicked(received_at_ns=self.now_ns))
         self.exchange = Exchange(self.ledger, SYMBOLS, self.session, self.exchange.settings, seed=1)
+        morning()
         self.to(self.session.open_ns - 60 * SECOND_NS, tick=60.0)
+
+    def split(self, symbol: str, old_rate: int, new_rate: int) -> None:
+        """The broker carries a split out: open orders end, shares are other ones, a fraction is paid in cash."""
+        price = Decimal(repr(self.prices[symbol][0])) * old_rate / new_rate
+        self.exchange.split(symbol, Decimal(old_rate), Decimal(new_rate), price)
+        self._stream(self.exchange.take_events())
+
+    def announce(self, symbol: str, old_rate: int, new_rate: int, day: datetime.date) -> None:
+        """From now on the broker knows of a split."""
+        self.announced.append(StockSplit(symbol=symbol, ex_date=day, old_rate=Decimal(old_rate), new_rate=Decimal(new_rate)))
 
     def _move(self, slices: list[Slice]) -> None:
         for part in slices:
@@ -281,10 +296,23 @@ class Desk:
                 ours = session_of(day)
                 told = parse.Session(day=day, open_ns=ours.open_ns, close_ns=ours.close_ns)
                 self.enter(inbox.SessionReceived(received_at_ns=self.now_ns, day=day, session=told))
+            case act.AskSplits():
+                self._tell_splits(action)
             case act.SetLatch(latch):
                 self.latches.append(encode(latch))
             case act.ClearLatch(cleared):
                 self.latches.append(encode(cleared))
+
+    def _tell_splits(self, asked: act.AskSplits) -> None:
+        if self.splits_refused:
+            self.enter(inbox.SplitsReceived(received_at_ns=self.now_ns, failed="cannot be reached"))
+            return
+        page: dict[str, Any] = {}
+        for one in self.announced:
+            if one.symbol in asked.symbols and asked.first <= one.ex_date <= asked.last:
+                page.setdefault(f"{one.kind}s", []).append(one.view())
+        wire = parse.read(json.dumps({"corporate_actions": page, "next_page_token": None}).encode(), WireCorporateActions)
+        self.enter(inbox.SplitsReceived(received_at_ns=self.now_ns, splits=corporate_actions.splits(wire)))
 
     def _write(self, request: inbox.Request, intent: OrderIntent, send: Callable[[OrderIntent], Any]) -> None:
         fault = self.wire.answers.pop(0) if self.wire.answers else ""

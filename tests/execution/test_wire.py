@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,13 @@ from tests.promises.server import RunningServer
 from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.domain.control import CommandKind
 from tradingsystem.domain.orders import OrderIntent
+from tradingsystem.domain.splits import Rebased
 from tradingsystem.domain.trading import LatchKind, TradingState
 from tradingsystem.execution import inbox, recovery, restoring, service
 from tradingsystem.execution.protection import cover_of
 from tradingsystem.execution.recovery import fold
 from tradingsystem.messages.codec import decode, encode
+from tradingsystem.simulator.alpaca_corporate_actions import StockSplit
 from tradingsystem.simulator.faults import RestFault, RestFaultKind, Scenario
 
 MINUTE_NS = 60 * 10**9
@@ -106,6 +110,41 @@ def test_kill_and_come_back() -> None:
         assert encode(replayed) == encode(second.service.state)
 
     played(Venue(speed=20.0), story)
+
+
+def test_a_split_over_the_night() -> None:
+    """Killed while it holds, started on the day of a split: the broker's announcement is asked for over the wire, the journal tells readers what became of
+    the shares, and all of them are sold (invariants 6, 9, 10)."""
+    first, next_day = Venue(speed=20.0), datetime.date(2026, 3, 3)
+
+    async def bought(venue: Venue) -> None:
+        running = Running(venue)
+        await running.start()
+        await venue.signal("AAA")
+        await venue.until(lambda: running.service.state.held("AAA") == 40)
+        await venue.until(lambda: cover_of(running.service.state, "AAA").unprotected == 0)
+        await running.kill()
+
+    async def split(venue: Venue) -> None:
+        venue.exchange.split("AAA", Decimal(2), Decimal(3), Decimal("66.66"))
+        venue.quote("AAA", 67.00, 67.02)
+        running = Running(venue)
+        await running.start()
+        await venue.until(
+            lambda: running.service.state.day.opened == {} and not venue.shares("AAA") and not running.service.state.held("AAA")
+        )
+        await running.stop()
+        kept = [decode(entry.payload, Rebased) async for entry in venue.journal.read(venue.subjects.journal_split)]
+        assert [(one.symbol, one.quantity_before, one.quantity) for one in kept] == [("AAA", 40, 60)]
+        assert not running.service.state.frozen
+        assert running.service.state.day.realised > 0
+
+    played(first, bought)
+    assert first.shares("AAA") == 40
+    second = Venue(speed=20.0, day=next_day, before=first)
+    second.splits.append(StockSplit(symbol="AAA", ex_date=next_day, old_rate=Decimal(2), new_rate=Decimal(3)))
+    played(second, split)
+    assert second.ledger.position("AAA").quantity == 0
 
 
 def test_a_broker_that_accepts_and_answers_504() -> None:

@@ -33,6 +33,7 @@ from tradingsystem.simulator import http_wire
 from tradingsystem.simulator.alpaca_account import Credentials as VenueCredentials
 from tradingsystem.simulator.alpaca_account import Desk as Account
 from tradingsystem.simulator.alpaca_account import RateLimit, RateSettings
+from tradingsystem.simulator.alpaca_corporate_actions import AlpacaCorporateActions, StockSplit
 from tradingsystem.simulator.alpaca_rest import AlpacaRest
 from tradingsystem.simulator.alpaca_stream import AlpacaStream
 from tradingsystem.simulator.capture import Capture
@@ -50,11 +51,13 @@ KEYS = Credentials("KEY", "SECRET")
 class Venue:
     """A market of some symbols with an account, a bus and a journal."""
 
-    def __init__(self, *, speed: float, start_ns: int | None = None, day: datetime.date = DAY) -> None:
+    def __init__(self, *, speed: float, start_ns: int | None = None, day: datetime.date = DAY, before: Venue | None = None) -> None:
+        """``before``: another day's venue, whose account and journal these are."""
         self.session = session_of(day)
         self.speed = speed
         self.now_ns = start_ns or self.session.open_ns + 600 * SECOND_NS
-        self.ledger = Ledger(Decimal(50_000), seed=2)
+        self.ledger = Ledger(Decimal(50_000), seed=2) if before is None else before.ledger
+        self.splits: list[StockSplit] = []  # announced
         self.exchange = Exchange(self.ledger, SYMBOLS, self.session, seed=2)
         self.faults = Faults()
         self.wire = Wire(faults=self.faults, capture=Capture(None, lambda: self.now_ns), now_ns=lambda: self.now_ns)
@@ -64,16 +67,16 @@ class Venue:
         self.account = Account(self.exchange, facts, VenueCredentials("KEY", "SECRET"), self.wire, rate, self.stream.publish)
         self.stream.attach(self.account)
         self.bus = InProcessBus()
-        self.journal: Journal = InProcessJournal("desk")
+        self.journal: Journal = InProcessJournal("desk") if before is None else before.journal
         self.lease: Lease = InProcessLease()
-        self.lives = 0
+        self.lives = 0 if before is None else before.lives
         self.signals: Journal = self.journal  # the filter's connection to the same journal
         self.subjects = Subjects("desk")
         self.prices: dict[str, tuple[float, float]] = {}
         self.halted: set[str] = set()
         self.statuses: list[TradingStatus] = []
         self.url = ""
-        self._signals = 0
+        self._signals = 0 if before is None else before._signals
         self._waiters: list[tuple[Callable[[], bool], asyncio.Event]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._last = time.monotonic_ns()
@@ -236,7 +239,8 @@ class Running:
 async def opened(venue: Venue) -> AsyncIterator[Venue]:
     """The venue's wire servers on a loopback port, its time running."""
     app = web.Application(middlewares=[http_wire.middleware(venue.wire)])
-    app.router.add_routes([*AlpacaRest(venue.account).routes(), *venue.stream.routes()])
+    actions = AlpacaCorporateActions(venue.wire, venue.account.credentials, venue.splits)
+    app.router.add_routes([*AlpacaRest(venue.account).routes(), *actions.routes(), *venue.stream.routes()])
     runner = web.AppRunner(app, shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -24,6 +24,7 @@ JOURNAL = "tests/faults/test_journal.py"
 NATS = "tests/promises/test_nats_faults.py"
 EXECUTION = "tests/execution/test_faults.py"
 FEWER = "tests/execution/test_fewer_shares.py"
+SPLITS = "tests/execution/test_splits.py"
 CARRIED = "tests/execution/test_carried.py"
 AGES = "tests/execution/test_ages.py"
 WRITER = "tests/execution/test_writer.py"
@@ -156,9 +157,17 @@ CATALOGUE = (
     ),
     Row(
         "A position is held over a split",
-        "The broker's shares are the truth: the symbol is frozen, nothing is sold that is not there, what is left is covered from where the market is",
-        (f"{FEWER}::test_after_a_reverse_split_no_order_asks_for_shares_that_are_gone",),
-        "that quantity, average price and features are rebased by the announced ratio, which this build does not do: a person reconciles",
+        "Announced, and the broker's shares say the same: shares, average price and stop are those after it at once, and the symbol's features begin anew. "
+        "Only one of the two: the symbol is frozen, nothing is sold that is not there, a person decides",
+        (
+            f"{SPLITS}::test_announced_and_carried_out",
+            f"{SPLITS}::test_an_announcement_alone_changes_nothing",
+            f"{SPLITS}::test_shares_that_no_announcement_explains_are_a_persons",
+            f"{SPLITS}::test_whoever_starts_again_knows_it",
+            "tests/execution/test_wire.py::test_a_split_over_the_night",
+            "tests/market/test_state.py::test_a_symbol_that_has_split_over_the_night_begins_as_a_new_one",
+            f"{FEWER}::test_after_a_reverse_split_no_order_asks_for_shares_that_are_gone",
+        ),
     ),
     Row(
         "A feed stops",

@@ -32,6 +32,7 @@ from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, Order
 from tradingsystem.domain.outcomes import Agreement, FeatureSample, FilterModels, Outcome, Role
 from tradingsystem.domain.seals import Seal
 from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
+from tradingsystem.domain.splits import Rebased, Split
 from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind, Mark, TradingState
 
 AT_NS = 1_772_462_400_123_456_789
@@ -114,6 +115,18 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "latch": (
         Latch(id="l1", kind=LatchKind.DAILY_LOSS, state=TradingState.REDUCING, reason="-501", set_by="execution", set_at_ns=AT_NS),
         Latch,
+    ),
+    "rebased": (
+        Rebased(
+            symbol="NVDA",
+            splits=(Split(symbol="NVDA", ex_date=datetime.date(2026, 3, 3), old_rate=Decimal(1), new_rate=Decimal(10)),),
+            at_ns=AT_NS,
+            quantity_before=40,
+            quantity=400,
+            average_price_before=Decimal("1000.25"),
+            average_price=Decimal("100.025"),
+        ),
+        Rebased,
     ),
     "latch_cleared": (LatchCleared(id="l1", name="ada", reason="checked", cleared_at_ns=AT_NS), LatchCleared),
     "marks": ([Mark("BRK.B", AT_NS, 123.44, 123.46, 123.45, 110.0, None, True)], list[Mark]),

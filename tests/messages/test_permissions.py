@@ -30,6 +30,7 @@ ONLY_SPEAKERS = {
     SUBJECTS.journal_inbox: "execution",
     SUBJECTS.journal_intent("any"): "execution",
     SUBJECTS.journal_latch: "execution",
+    SUBJECTS.journal_split: "execution",
     SUBJECTS.journal_fence: "execution",
     SUBJECTS.journal_model: "models",
     SUBJECTS.journal_promotion: "models",

@@ -13,6 +13,7 @@ from tradingsystem.domain.control import Beat, SymbolFact, SymbolTable
 from tradingsystem.domain.orders import BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
 from tradingsystem.domain.rows import RowKind, Rows, empty
 from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
+from tradingsystem.domain.splits import Rebased
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.domain.trading import Mark, TradingState, TradingStatus
 from tradingsystem.execution.inbox import AnswerReceived, MarksReceived, Outcome, Request, Started, UpdateReceived
@@ -215,5 +216,5 @@ def _placed(entry: Any) -> tuple[str, str, bytes]:
         return "state", f"state.{SYSTEM}.execution", payload
     if isinstance(entry, Beat):
         return "state", f"beat.{SYSTEM}.{entry.service}", payload
-    kinds = {list: "cut", Signal: "signal", OrderIntent: f"intent.{getattr(entry, 'client_order_id', '')}"}
+    kinds = {list: "cut", Signal: "signal", Rebased: "split", OrderIntent: f"intent.{getattr(entry, 'client_order_id', '')}"}
     return "journal", f"journal.{SYSTEM}.{kinds.get(type(entry), 'inbox')}", payload

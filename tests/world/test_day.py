@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from tests.world.recordings import at, beat, cut, fill, intent, quotes, record, 
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.orders import OrderType, Purpose, Side
 from tradingsystem.domain.signals import Regime
+from tradingsystem.domain.splits import Rebased, Split
+from tradingsystem.domain.time import new_york_date
 from tradingsystem.execution.inbox import Outcome, Request
 from tradingsystem.world.day import Day, Execution, Span, read_day
 from tradingsystem.world.price_paths import price_paths
+from tradingsystem.world.report import render
 
 
 def test_a_day_is_what_was_recorded(tmp_path: Path) -> None:
@@ -52,6 +56,33 @@ def test_how_shares_were_sold(tmp_path: Path) -> None:
     day = read_day(record(tmp_path, entries))
     assert [one.way for one in day.executions.values()] == ["entry", "target", "stop", "flattened"]
     assert day.trades()[0].way == "target, stop, flattened"
+
+
+def test_a_position_goes_on_over_a_split(tmp_path: Path) -> None:
+    """What was held is what the journal says it became; each share is bought and sold once, and the report says what happened."""
+    rebased = Rebased(
+        symbol="ABC",
+        splits=(Split(symbol="ABC", ex_date=new_york_date(at(0)), old_rate=Decimal(1), new_rate=Decimal(3)),),
+        at_ns=at(3),
+        quantity_before=8,
+        quantity=24,
+        average_price_before=Decimal(12),
+        average_price=Decimal(4),
+    )
+    entries = [
+        started(),
+        fill("e1", "c-1", Side.BUY, 10, "12.00", 1),
+        fill("e2", "c-2", Side.SELL, 2, "12.50", 2),
+        rebased,
+        fill("e3", "c-3", Side.SELL, 14, "4.50", 4),
+    ]
+    day = read_day(record(tmp_path, entries))
+    assert day.positions() == {"ABC": 10}
+    day.executions["e4"] = dataclasses.replace(day.executions["e3"], id="e4", quantity=10, at_ns=at(5))
+    assert day.positions() == {}
+    assert [(trade.quantity, trade.profit) for trade in day.trades()] == [(2, Decimal(1)), (24, Decimal(12))]
+    assert sum(trade.profit for trade in day.trades()) == day.cash()
+    assert "ABC: 8 at 12.0000 are 24 at 4.0000 by the split" in render(day, {}, "made up")
 
 
 def test_regimes_are_spans_without_gaps(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def found(resource: TradingSystem, keys: Secrets) -> dict[str, Finding]:
         simulator = Simulator(SimulatorSettings(symbols=20))
         simulator.step_to(simulator.feed.session.open_ns + 60 * NS_PER_SECOND)  # so that there is a last trade
         async with listening(simulator) as address:
-            venues = Venues(address.websocket, address.http, address.http, address.websocket, address.http)
+            venues = Venues(address.websocket, address.http, address.http, address.http, address.websocket, address.http)
             planned = plan(resource, Placement.PROCESSES)
             findings = await asyncio.to_thread(lambda: list(examine(resource, planned, keys, venues)))
         return {finding.what: finding for finding in findings}

@@ -11,6 +11,7 @@ import msgspec
 
 from tradingsystem.domain.control import CommandAnswer
 from tradingsystem.domain.orders import Approved, OrderRefusal
+from tradingsystem.domain.splits import Rebased
 from tradingsystem.domain.trading import Latch, LatchCleared
 
 
@@ -65,6 +66,20 @@ class AskSession(_Action, frozen=True):
     day: date
 
 
+class AskSplits(_Action, frozen=True):
+    """Ask the broker which splits of these symbols were announced for the days from ``first`` to ``last``, both included."""
+
+    symbols: tuple[str, ...]
+    first: date
+    last: date
+
+
+class Rebase(_Action, frozen=True):
+    """Make durable, for whoever reads the journal, that a position is counted in shares after a split; it is from the decision on."""
+
+    rebased: Rebased
+
+
 class SetLatch(_Action, frozen=True):
     """Make a latch durable; it holds from the decision on."""
 
@@ -104,5 +119,19 @@ class Covered(_Action, frozen=True):
 
 
 Action = (
-    Submit | Resubmit | Replace | Cancel | Lookup | TakeSnapshot | AskSession | SetLatch | ClearLatch | Answer | Refused | Alert | Covered
+    Submit
+    | Resubmit
+    | Replace
+    | Cancel
+    | Lookup
+    | TakeSnapshot
+    | AskSession
+    | AskSplits
+    | Rebase
+    | SetLatch
+    | ClearLatch
+    | Answer
+    | Refused
+    | Alert
+    | Covered
 )

@@ -15,6 +15,7 @@ import structlog
 from tradingsystem.domain.control import Command, CommandKind
 from tradingsystem.domain.errors import BrokenInvariant, NotAuthorized, OutcomeUnknown, RequestRefused, TradingSystemError, TryAgain
 from tradingsystem.domain.orders import Approved, BrokerOrder, OrderIntent, Purpose
+from tradingsystem.domain.splits import Rebased, Split
 from tradingsystem.domain.time import NS_PER_SECOND
 from tradingsystem.domain.trading import Latch, LatchCleared
 from tradingsystem.execution import actions as act
@@ -28,7 +29,7 @@ from tradingsystem.telemetry import metrics
 
 QUESTIONS_MAX = 6  # reads of the broker at once; writes are not made to wait behind them
 REQUEST_SECONDS = 5.0  # the broker client's time-out; the lease must last longer than one request
-LATCH_RETRY_SECONDS = 0.2
+KEEP_RETRY_SECONDS = 0.2
 NO_LEASE = "no-lease"
 HALTED = "halted"
 
@@ -251,13 +252,30 @@ class Courier:
             failed = str(error) or "failed"
         self._offer(inbox.SessionReceived(received_at_ns=self._clock.now(), day=action.day, session=session, failed=failed))
 
+    async def ask_splits(self, action: act.AskSplits) -> None:
+        """Ask for splits of what is carried."""
+        splits: tuple[Split, ...] = ()
+        failed = ""
+        try:
+            async with self._questions:
+                splits = await self._broker.splits(action.symbols, action.first, action.last)
+        except (TryAgain, OutcomeUnknown, RequestRefused, NotAuthorized) as error:
+            failed = str(error) or "failed"
+        self._offer(inbox.SplitsReceived(received_at_ns=self._clock.now(), splits=splits, failed=failed))
+
     async def keep(self, latch: Latch | LatchCleared) -> None:
         """Until it is durable: a latch that was lost would be a halt that ends by itself."""
-        payload = encode(latch)
+        await self._keep(self._subjects.journal_latch, encode(latch), f"latch {latch.id}")
+
+    async def keep_rebased(self, rebased: Rebased) -> None:
+        """Until it is durable: without it whoever counts a journal's executions finds shares that nobody bought."""
+        await self._keep(self._subjects.journal_split, encode(rebased), f"split of {rebased.symbol}")
+
+    async def _keep(self, subject: str, payload: bytes, what: str) -> None:
         while True:
             try:
-                await self._journal.append(self._subjects.journal_latch, payload, fence_seq=self._writer.fence_seq)
+                await self._journal.append(subject, payload, fence_seq=self._writer.fence_seq)
                 return
             except (TryAgain, OutcomeUnknown) as error:
-                _log.error("latch_not_durable", latch=latch.id, reason=str(error))
-                await asyncio.sleep(LATCH_RETRY_SECONDS)
+                _log.error("not_durable", what=what, reason=str(error))
+                await asyncio.sleep(KEEP_RETRY_SECONDS)

@@ -7,13 +7,15 @@ from decimal import Decimal
 from tradingsystem.domain.orders import OrderClass, OrderIntent, OrderRefusal, OrderType, Purpose, Side
 from tradingsystem.domain.trading import LatchKind, TradingState
 from tradingsystem.execution.actions import Action, Alert, Replace, SetLatch, Submit
-from tradingsystem.execution.exposure import exposure_for, limits_of, market_for, system_state
+from tradingsystem.execution.exposure import exposure_for, limits_of, market_for, pending_exits, system_state
 from tradingsystem.execution.latches import latch
 from tradingsystem.execution.orders import OrderRecord
+from tradingsystem.execution.prices import marketable_sell, near, stop_below
 from tradingsystem.execution.state import State
 from tradingsystem.messages.identifiers import exit_id
 from tradingsystem.risk import gate
 
+RETRY_SECONDS = 3.0
 COVERS = ("cover", "cover-2", "cover-3", "cover-4")
 """Reasons of covers that may live side by side: each bracket of a decision can end half-filled."""
 ATTEMPTS_MAX = 200  # of one position and reason; more is a loop, and latches
@@ -61,12 +63,17 @@ def cover(state: State, symbol: str, quantity: int, target: Decimal, stop: Decim
     return _send(state, intent, number)
 
 
-def rest(state: State, symbol: str, quantity: int, stop: Decimal) -> list[Action]:
-    """A stop that outlives the session, for what could not be sold."""
+def rest(state: State, symbol: str) -> list[Action]:
+    """A stop that outlives the session, over what could not be sold and no other exit holds: below what it cost, and below the market."""
+    free = state.sellable(symbol) - pending_exits(state, symbol)
     number = attempt_of(state, symbol, "carried")
-    if number is None:
+    if free <= 0 or number is None or state.now_ns < state.retry_at_ns.get(symbol, 0):
         return []
-    intent = _intent(state, symbol, quantity, Purpose.PROTECT, "carried", number, OrderType.STOP, stop_price=stop, time_in_force="gtc")
+    average_price = state.positions[symbol].average_price
+    below = marketable_sell(state.marks.get(symbol), 1, average_price)
+    stop = min(stop_below(average_price, state.settings.execution.stop_loss_basis_points), near(below))
+    state.retry_at_ns[symbol] = state.now_ns + state.wait_ns(RETRY_SECONDS)
+    intent = _intent(state, symbol, free, Purpose.PROTECT, "carried", number, OrderType.STOP, stop_price=stop, time_in_force="gtc")
     return _send(state, intent, number)
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from tradingsystem.domain.orders import OrderState
 from tradingsystem.domain.time import NS_PER_MINUTE
 from tradingsystem.domain.trading import LatchKind, TradingState
+from tradingsystem.execution import splits
 from tradingsystem.execution.actions import Action, Alert, Cancel, SetLatch
 from tradingsystem.execution.entries import ask_cancel
-from tradingsystem.execution.exits import move, rest, sell
+from tradingsystem.execution.exits import RETRY_SECONDS, move, rest, sell
 from tradingsystem.execution.exposure import exit_shares, groups_of, pending_exits, working
 from tradingsystem.execution.latches import latch
 from tradingsystem.execution.orders import OrderRecord, Role
-from tradingsystem.execution.prices import marketable_sell, near, stop_below
+from tradingsystem.execution.prices import marketable_sell
 from tradingsystem.execution.state import State
 
 CLOSE = "close"
-RETRY_SECONDS = 3.0
 MOVES_REFUSED_MAX = 2
 AFTER_CLOSE_SECONDS = 1.0
 _MOVABLE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.HELD})
@@ -69,7 +69,7 @@ def _close(state: State, symbol: str) -> list[Action]:
     for record in state.book.open(symbol):
         if record.role is Role.ENTRY:
             actions += ask_cancel(state, record)
-    if state.sellable(symbol) <= 0 or state.now_ns < state.retry_at_ns.get(symbol, 0):
+    if state.sellable(symbol) <= 0 or state.now_ns < state.retry_at_ns.get(symbol, 0) or splits.undecided(state, symbol):
         return actions
     reason, mark, fallback = state.flattening[symbol], state.marks.get(symbol), state.positions[symbol].average_price
     sent: list[Action] = []
@@ -112,13 +112,7 @@ def carry(state: State) -> list[Action]:
     for symbol, position in state.positions.items():
         if position.quantity <= 0 or state.now_ns < state.retry_at_ns.get(symbol, 0):
             continue
-        free = state.sellable(symbol) - pending_exits(state, symbol)
-        if free > 0:
-            mark = state.marks.get(symbol)
-            below = marketable_sell(mark, 1, position.average_price)
-            stop = min(stop_below(position.average_price, state.settings.execution.stop_loss_basis_points), near(below))
-            state.retry_at_ns[symbol] = state.now_ns + state.wait_ns(RETRY_SECONDS)
-            actions += rest(state, symbol, free, stop)
+        actions += rest(state, symbol)
         if not state.day.carried:
             state.day.carried = True
             reason = f"{position.quantity} {symbol} could not be sold before the close"

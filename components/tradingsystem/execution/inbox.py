@@ -15,6 +15,7 @@ from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.control import Command, CommandKind
 from tradingsystem.domain.orders import Account, BrokerOrder, BrokerPosition, OrderIntent, OrderUpdate
 from tradingsystem.domain.signals import Signal
+from tradingsystem.domain.splits import Split
 from tradingsystem.domain.trading import Latch, LatchCleared, Mark, TradingState
 from tradingsystem.execution.ages import Heard
 from tradingsystem.messages.codec import decode, read_json
@@ -178,6 +179,13 @@ class SessionReceived(_Entry, frozen=True, kw_only=True):
     failed: str = ""
 
 
+class SplitsReceived(_Entry, frozen=True, kw_only=True):
+    """The broker's word on splits that were announced; ``failed`` says why there is none."""
+
+    splits: tuple[Split, ...] = ()
+    failed: str = ""
+
+
 InboxEntry = (
     Started
     | SignalReceived
@@ -193,5 +201,6 @@ InboxEntry = (
     | ConnectionChanged
     | SnapshotReceived
     | SessionReceived
+    | SplitsReceived
     | Stopping
 )

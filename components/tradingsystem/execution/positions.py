@@ -11,6 +11,7 @@ from decimal import ROUND_UP, Decimal
 import msgspec
 
 from tradingsystem.domain.orders import Fill, Side
+from tradingsystem.domain.splits import Split
 from tradingsystem.domain.trading import Mark
 from tradingsystem.execution.orders import OrderRecord
 
@@ -89,6 +90,15 @@ class Position(msgspec.Struct, kw_only=True):
             opened_at_ns=self.opened_at_ns,
             closed_at_ns=fill.at_ns,
         )
+
+    def rebase(self, split: Split, at_ns: int) -> None:
+        """Count in shares after a split; no money moves. A fraction is paid in cash and leaves at what it cost. Of what ends at less than one share
+        nothing would be left to count: the caller does not ask for that."""
+        before, self.quantity = self.quantity, split.shares(self.quantity)
+        assert self.quantity > 0, (split, before)
+        self.cost = split.cost(self.cost, before, self.quantity)
+        self.bought = split.shares(self.bought)
+        self.changed_at_ns = at_ns
 
     def unrealised(self, mark: Mark | None) -> Decimal:
         """Marked at the bid; 0 without a usable mark (the gate refuses entries then, nothing else needs it)."""

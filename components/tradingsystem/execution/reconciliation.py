@@ -1,13 +1,14 @@
 """Our fills against the broker's word.
 
 A difference counts when it is seen twice, two seconds apart, with no event between and nothing in flight: then the symbol is frozen, and a second
-frozen symbol halts. It refuses to repair: shares we cannot explain are a person's to explain.
+frozen symbol halts. It refuses to repair: shares that no announced split explains are a person's to explain.
 """
 
 from __future__ import annotations
 
 from tradingsystem.domain.orders import OrderState, OrderUpdate, Side
 from tradingsystem.domain.trading import LatchKind, TradingState
+from tradingsystem.execution import splits
 from tradingsystem.execution.actions import Action, Alert, Lookup, SetLatch
 from tradingsystem.execution.book import Learned
 from tradingsystem.execution.inbox import SnapshotReceived
@@ -40,6 +41,10 @@ def compare(state: State, snapshot: SnapshotReceived) -> list[Action]:
     ours = {symbol: position.quantity for symbol, position in state.positions.items() if position.quantity}
     theirs = {position.symbol: position.quantity for position in snapshot.positions if position.quantity}
     found = differences(ours, theirs, shared=state.settings.execution.account is AccountKind.SHARED)
+    for symbol in state.splits.announced:  # in a shared account more shares than ours are no difference by themselves
+        mine, broker = ours.get(symbol, 0), theirs.get(symbol, 0)
+        if mine != broker and splits.agreed(state, symbol, broker):
+            found[symbol] = (mine, broker)
     for symbol, suspicion in list(state.suspicions.items()):
         if symbol not in found and suspicion.seen_at_ns <= snapshot.asked_at_ns:  # else this word is older than the reason for doubt
             del state.suspicions[symbol]
@@ -87,9 +92,16 @@ def _suspect(state: State, symbol: str, ours: int, theirs: int, asked_at_ns: int
     before = state.suspicions.get(symbol)
     if moving or changed or before is None or (before.ours, before.theirs) != (ours, theirs):
         state.suspicions[symbol] = Suspicion(asked_at_ns, ours, theirs)
+        return splits.doubt(state, symbol)
+    if asked_at_ns - before.seen_at_ns < state.wait_ns(AGAIN_SECONDS):
         return []
-    if asked_at_ns - before.seen_at_ns < state.wait_ns(AGAIN_SECONDS) or symbol in state.frozen:
+    if some := splits.agreed(state, symbol, theirs):
+        return splits.apply(state, symbol, some)
+    if symbol in state.frozen:
+        return splits.doubt(state, symbol)
+    if splits.asking(state, symbol):
         return []
+    state.splits.standing.pop(symbol, None)
     reason = f"{symbol}: {ours} shares by our fills, {theirs} by the broker"
     state.frozen[symbol] = reason
     actions: list[Action] = [Alert("reconciliation", reason)]

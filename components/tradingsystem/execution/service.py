@@ -373,6 +373,11 @@ class ExecutionService:
                 self._spawn(self._courier.snapshot(action))
             case act.AskSession():
                 self._spawn(self._courier.ask_session(action))
+            case act.AskSplits():
+                self._spawn(self._courier.ask_splits(action))
+            case act.Rebase(rebased):
+                _log.warning("rebased_by_split", reason=rebased.text)
+                self._spawn(self._courier.keep_rebased(rebased))
             case act.SetLatch(latch):
                 _log.error("latched", latch=latch.id, kind=latch.kind.value, state=latch.state.value, reason=latch.reason, by=latch.set_by)
                 self._keep(latch)

@@ -13,6 +13,7 @@ import msgspec
 from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.orders import Account, OrderState
+from tradingsystem.domain.splits import Split
 from tradingsystem.domain.time import NS_PER_SECOND, new_york_date
 from tradingsystem.domain.trading import Latch, Mark, TradingState
 from tradingsystem.execution.book import Book
@@ -65,6 +66,17 @@ class Silence(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Splits(msgspec.Struct):
+    """Splits of what is carried: announced, and not carried out yet as far as we know."""
+
+    announced: dict[str, tuple[Split, ...]] = {}
+    applied: dict[str, None] = {}  # their keys: none is applied twice
+    standing: dict[str, Decimal] = {}  # unrealised profit of symbols whose shares and prices may not belong together
+    uncovered: dict[str, int] = {}  # symbol to when it was rebased: it still lacks the stop that rests until the session
+    asked_at_ns: int = 0
+    waiting: bool = False  # the broker was asked and has not answered
+
+
 class State(msgspec.Struct, kw_only=True):
     """The whole of it."""
 
@@ -94,6 +106,7 @@ class State(msgspec.Struct, kw_only=True):
     halting: Halting | None = None
     frozen: dict[str, str] = {}  # symbols the broker disagrees on
     suspicions: dict[str, Suspicion] = {}
+    splits: Splits = msgspec.field(default_factory=Splits)
     snapshot_due_ns: int = 0
     snapshot_asked_ns: int = 0  # 0: none under way
     flattening: dict[str, str] = {}  # symbol to reason
@@ -154,7 +167,13 @@ class State(msgspec.Struct, kw_only=True):
 
     def unrealised(self) -> Decimal:
         held = ((symbol, position) for symbol, position in self.positions.items() if position.quantity)
-        return sum((position.unrealised(self.marks.get(symbol)) for symbol, position in held), ZERO)
+        return sum((self.unrealised_of(symbol, position) for symbol, position in held), ZERO)
+
+    def unrealised_of(self, symbol: str, position: Position) -> Decimal:
+        """One position's, marked at the bid. While a split is announced and our shares are still those before it, marks may be those after it: then what
+        it was goes on."""
+        standing = self.splits.standing.get(symbol)
+        return position.unrealised(self.marks.get(symbol)) if standing is None else standing
 
     def day_profit(self, unrealised: Decimal | None = None) -> Decimal:
         """Realised and marked, less fees, of the session; ``unrealised`` when the caller has summed it already, here and below."""

@@ -32,7 +32,7 @@ def status_of(state: State) -> TradingStatus:
                 quantity=position.quantity,
                 average_price=position.average_price.quantize(Decimal("0.0001")),
                 mark=bid_of(state.marks.get(symbol)),
-                unrealised=position.unrealised(state.marks.get(symbol)).quantize(CENT),
+                unrealised=state.unrealised_of(symbol, position).quantize(CENT),
                 protected_quantity=covers[symbol].stopped,
             )
             for symbol, position in held.items()

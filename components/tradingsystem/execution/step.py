@@ -12,7 +12,7 @@ from tradingsystem.domain.control import CommandAnswer, CommandKind
 from tradingsystem.domain.orders import BrokerOrder, Fill, OrderIntent, OrderState, OrderUpdate, Purpose, Side
 from tradingsystem.domain.time import NS_PER_MINUTE, new_york_date
 from tradingsystem.domain.trading import LatchKind, TradingState
-from tradingsystem.execution import answers, entries, flatten, halting, limits, protection, reconciliation
+from tradingsystem.execution import answers, entries, flatten, halting, limits, protection, reconciliation, splits
 from tradingsystem.execution.actions import Action, Alert, Answer, AskSession, ClearLatch, Lookup, SetLatch, TakeSnapshot
 from tradingsystem.execution.book import Learned
 from tradingsystem.execution.exposure import limits_of
@@ -31,6 +31,7 @@ from tradingsystem.execution.inbox import (
     SignalReceived,
     SnapshotReceived,
     SpecReceived,
+    SplitsReceived,
     Started,
     Stopping,
     TimerTicked,
@@ -83,6 +84,8 @@ def step(state: State, entry: InboxEntry) -> list[Action]:
             return _connection(state, entry.connected)
         case SessionReceived():
             return _session(state, entry)
+        case SplitsReceived():
+            return splits.told(state, entry) + _sweep(state)
         case CommandReceived():
             return _command(state, entry) + _sweep(state)
         case SpecReceived():
@@ -98,7 +101,7 @@ def step(state: State, entry: InboxEntry) -> list[Action]:
 
 def _sweep(state: State) -> list[Action]:
     """What has come due, covering first."""
-    return protection.due(state) + entries.due(state) + flatten.due(state) + halting.due(state)
+    return protection.due(state) + entries.due(state) + splits.due(state) + flatten.due(state) + halting.due(state)
 
 
 def _tick(state: State) -> list[Action]:
@@ -176,6 +179,7 @@ def _book(state: State, fill: Fill) -> None:
         reconciliation.sold(state, fill.symbol)
     if closed is not None:
         state.statistics.close(closed)
+        splits.forget(state, closed.symbol)
 
 
 def _answered(state: State, answer: AnswerReceived) -> list[Action]:
@@ -239,14 +243,13 @@ def _session(state: State, entry: SessionReceived) -> list[Action]:
     ours = own_session(entry.day)
     state.day.session = entry.session
     state.day.doubted = ours != entry.session
-    carried = [
-        symbol
-        for symbol, position in state.positions.items()
-        if position.quantity > 0 and new_york_date(position.opened_at_ns) != entry.day
-    ]
+    carried = splits.carried(state, entry.day)
     for symbol in carried:
         state.flattening.setdefault(symbol, "carried")
-    return [Alert("calendar", f"{entry.day}: {ours} by our calendar, {entry.session} by the broker")] if state.day.doubted else []
+    actions = splits.ask(state, carried)
+    if state.day.doubted:
+        actions.append(Alert("calendar", f"{entry.day}: {ours} by our calendar, {entry.session} by the broker"))
+    return actions
 
 
 def _new_day(state: State, day: date) -> None:
@@ -328,6 +331,7 @@ def _started(state: State, entry: Started) -> list[Action]:
     state.settings, state.speed, state.store = entry.settings, entry.speed, entry.store
     state.peers_problem = f"not heard yet: {', '.join(entry.peers)}" if entry.peers else ""
     state.silences.clear()
+    state.splits.waiting = False  # what was asked is not answered to this life
     if state.generation == 0 or edited:
         state.live = entry.settings.live
     state.connected = state.reconciled = state.heard = state.stopping = False

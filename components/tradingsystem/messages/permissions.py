@@ -50,6 +50,7 @@ def permissions(system: str) -> tuple[Permissions, ...]:
             subject.journal_checkpoint,
             subject.journal_intents,
             subject.journal_latch,
+            subject.journal_split,
             subject.journal_fence,
             f"$KV.lease_{system}.writer",
         ),

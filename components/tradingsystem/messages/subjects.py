@@ -122,6 +122,11 @@ class Subjects:
         return f"journal.{self.system}.latch"
 
     @property
+    def journal_split(self) -> str:
+        """Positions that are counted in shares after a split, by execution."""
+        return f"journal.{self.system}.split"
+
+    @property
     def journal_spec(self) -> str:
         """Live settings, by whoever applies specs (CLI, operator)."""
         return f"journal.{self.system}.spec"

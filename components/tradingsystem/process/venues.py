@@ -18,6 +18,7 @@ class Venues:
     polygon_stream: str
     polygon_rest: str
     alpaca_trading: str
+    alpaca_data: str
     alpaca_data_stream: str
     unusual_whales: str
 
@@ -29,11 +30,12 @@ def venues_of(mode: Mode, simulator: str) -> Venues:
     if simulator:
         base = simulator.rstrip("/")
         sockets = base.replace("http", "ws", 1)
-        return Venues(sockets, base, base, f"{sockets}/v2", base)
+        return Venues(sockets, base, base, base, f"{sockets}/v2", base)
     return Venues(
         polygon_stream="wss://socket.polygon.io",
         polygon_rest="https://api.polygon.io",
         alpaca_trading="https://api.alpaca.markets" if mode is Mode.LIVE else "https://paper-api.alpaca.markets",
+        alpaca_data="https://data.alpaca.markets",
         alpaca_data_stream="wss://stream.data.alpaca.markets/v2",
         unusual_whales="https://api.unusualwhales.com",
     )

@@ -161,6 +161,14 @@ class Exchange:
             if not order.terminal:
                 self.groups.cancel(order, at_ns)
 
+    def split(self, symbol: str, old_rate: Decimal, new_rate: Decimal, price: Decimal) -> None:
+        """Carry a split out between two sessions: open orders of the symbol are canceled, `old_rate` shares become `new_rate`, a fraction of one is paid
+        in cash at `price`."""
+        for order in self.ledger.open_orders(symbol):
+            if not order.terminal:
+                self.groups.cancel(order, self.now_ns)
+        self.ledger.split(symbol, old_rate, new_rate, price)
+
     def take_events(self) -> list[BrokerEvent]:
         """Events since the last call, in the order in which they happened."""
         events, self._events = self._events, []

@@ -12,7 +12,7 @@ import random
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 ZERO = Decimal(0)
 
@@ -184,6 +184,7 @@ class Ledger:
     positions: dict[str, Position] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
     fees: Decimal = ZERO
+    cash_in_lieu: Decimal = ZERO  # for fractions of shares that splits left
     last_equity: Decimal = ZERO  # at the close of the session before
     trading_suspended: bool = False  # the account configuration `suspend_trade`
     _open: dict[str, dict[str, Order]] = field(default_factory=dict)  # by symbol
@@ -297,6 +298,19 @@ class Ledger:
         self.executions.append(execution)
         return execution
 
+    def split(self, symbol: str, old_rate: Decimal, new_rate: Decimal, price: Decimal) -> None:
+        """Rebase a position; the fraction that is no whole share is paid at `price`, in whole cents."""
+        position = self.position(symbol)
+        exact = position.quantity * new_rate / old_rate
+        if not exact:
+            return
+        whole = exact.to_integral_value(ROUND_DOWN)
+        position.cost *= whole / exact
+        position.quantity = whole
+        paid = ((exact - whole) * price).quantize(Decimal("0.01"))
+        self.cash += paid
+        self.cash_in_lieu += paid
+
     def market_value(self, prices: Mapping[str, Decimal]) -> tuple[Decimal, Decimal]:
         """(long, short) market value; short is negative. A symbol without a price counts at cost."""
         long_value = short_value = ZERO
@@ -313,8 +327,8 @@ class Ledger:
         return self.cash + sum(self.market_value(prices), ZERO)
 
     def cash_expected(self) -> Decimal:
-        """Cash recomputed from the executions alone: equal to `cash`, or the ledger is broken."""
-        cash = self.starting_cash
+        """Cash recomputed from the executions and what was paid for fractions alone: equal to `cash`, or the ledger is broken."""
+        cash = self.starting_cash + self.cash_in_lieu
         for execution in self.executions:
             value = execution.quantity * execution.price
             cash += (value if execution.side is Side.SELL else -value) - execution.fee

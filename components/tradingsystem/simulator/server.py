@@ -22,6 +22,7 @@ from aiohttp import web
 
 from tradingsystem.simulator import http_wire, polygon_rest, polygon_wire, unusual_whales_wire
 from tradingsystem.simulator.alpaca_account import Credentials, Desk, RateLimit, RateSettings, answer
+from tradingsystem.simulator.alpaca_corporate_actions import AlpacaCorporateActions, StockSplit
 from tradingsystem.simulator.alpaca_data import AlpacaData
 from tradingsystem.simulator.alpaca_data_rest import AlpacaDataRest
 from tradingsystem.simulator.alpaca_rest import AlpacaRest
@@ -57,6 +58,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     capture_path: str = ""
     capture_everything: bool = False  # market data too, not only the broker's side
     starting_cash: Decimal = Decimal(100_000)
+    splits: tuple[StockSplit, ...] = ()  # announced
     key: str = SIMULATED_KEY
     secret: str = SIMULATED_KEY
     rate: RateSettings = RateSettings()
@@ -122,6 +124,7 @@ class Simulator:
         application.add_routes(venues.stream.routes())
         application.add_routes(venues.data.routes())
         application.add_routes(data_rest.routes())
+        application.add_routes(AlpacaCorporateActions(self.wire, venues.desk.credentials, self.settings.splits).routes())
         application.add_routes(polygon_wire.routes(venues.polygon))
         application.add_routes(polygon_rest.routes(polygon_rest.PolygonRest(self.wire, self.feed, self.memory, keys)))
         application.add_routes(unusual_whales_wire.routes(venues.whales))

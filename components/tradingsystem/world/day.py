@@ -6,6 +6,7 @@ execution's own.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tradingsystem.domain.control import Beat, ModelsAssigned
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.domain.orders import OrderIntent, OrderType, OrderUpdate, Purpose, Side
 from tradingsystem.domain.signals import Cut, Regime, Signal
+from tradingsystem.domain.splits import Rebased
 from tradingsystem.domain.trading import TradingStatus
 from tradingsystem.execution.inbox import AnswerReceived, InboxEntry, MarksReceived, Outcome, Request, Started, UpdateReceived
 from tradingsystem.messages.codec import Malformed, decode
@@ -92,6 +94,7 @@ class Day:
     signals: list[Signal] = field(default_factory=list)
     intents: dict[str, OrderIntent] = field(default_factory=dict)
     executions: dict[str, Execution] = field(default_factory=dict)
+    rebased: list[Rebased] = field(default_factory=list)  # positions that a split changed
     answers: list[AnswerReceived] = field(default_factory=list)
     marks: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)  # market time, bid, ask, of what was held
     funnel: dict[str, float] = field(default_factory=dict)  # symbols that stopped at each stage, mean of the sweeps with any
@@ -109,10 +112,14 @@ class Day:
 
     def positions(self) -> dict[str, int]:
         """What the executions leave: shares by symbol, without those that are flat."""
-        held: Counter[str] = Counter()
-        for one in self.executions.values():
-            held[one.symbol] += one.quantity if one.side is Side.BUY else -one.quantity
+        held: dict[str, int] = {}
+        for one in self._changes():
+            held[one.symbol] = one.quantity if isinstance(one, Rebased) else held.get(one.symbol, 0) + _signed(one)
         return {symbol: quantity for symbol, quantity in held.items() if quantity}
+
+    def _changes(self) -> list[Execution | Rebased]:
+        """All that changed shares, oldest first."""
+        return sorted([*self.executions.values(), *self.rebased], key=lambda one: one.at_ns)
 
     def cash(self) -> Decimal:
         """Sales less purchases, before fees: the day's profit once everything is flat."""
@@ -120,10 +127,10 @@ class Day:
 
     def trades(self) -> list[Trade]:
         """Finished positions, oldest first."""
-        by_symbol: dict[str, list[Execution]] = {}
-        for one in sorted(self.executions.values(), key=lambda one: one.at_ns):
+        by_symbol: dict[str, list[Execution | Rebased]] = {}
+        for one in self._changes():
             by_symbol.setdefault(one.symbol, []).append(one)
-        found = [trade for executions in by_symbol.values() for trade in _round_trips(executions)]
+        found = [trade for changes in by_symbol.values() for trade in _round_trips(changes)]
         return sorted(found, key=lambda trade: trade.closed_ns)
 
     def latencies_us(self) -> list[int]:
@@ -132,19 +139,35 @@ class Day:
         return [answer.took_us for answer in wanted if answer.took_us > 0]
 
 
-def _round_trips(executions: list[Execution]) -> Iterator[Trade]:
+def _signed(one: Execution) -> int:
+    return one.quantity if one.side is Side.BUY else -one.quantity
+
+
+def _round_trips(changes: list[Execution | Rebased]) -> Iterator[Trade]:
+    """A position that a split has changed goes on in shares after it; what had been sold of it before is a trade of its own."""
     held = 0
     bought: list[Execution] = []
     sold: list[Execution] = []
-    for one in executions:
+    for one in changes:
+        if isinstance(one, Rebased):
+            if bought and sold:
+                yield _trade(bought, sold)
+            if bought:
+                bought, sold = [dataclasses.replace(bought[0], quantity=one.quantity, price=one.average_price)], []
+            held = one.quantity
+            continue
         (bought if one.side is Side.BUY else sold).append(one)
-        held += one.quantity if one.side is Side.BUY else -one.quantity
+        held += _signed(one)
         if held == 0:
-            quantity = sum(each.quantity for each in bought)
-            if quantity and sold:
-                way = ", ".join(dict.fromkeys(each.way for each in sold))
-                yield Trade(one.symbol, quantity, _average(bought), _average(sold), bought[0].at_ns, one.at_ns, way)
+            if bought and sold:
+                yield _trade(bought, sold)
             bought, sold = [], []
+
+
+def _trade(bought: list[Execution], sold: list[Execution]) -> Trade:
+    way = ", ".join(dict.fromkeys(each.way for each in sold))
+    quantity = sum(each.quantity for each in sold)
+    return Trade(sold[0].symbol, quantity, _average(bought), _average(sold), bought[0].at_ns, sold[-1].at_ns, way)
 
 
 def _average(executions: list[Execution]) -> Decimal:
@@ -196,6 +219,9 @@ class _Reader:
             case "promotion" | "model":
                 if (step := self._decoded(record, Event if kind == "promotion" else ModelsAssigned)) is not None:
                     self.day.promotion.append((record.at_ns, step))
+            case "split":
+                if (rebased := self._decoded(record, Rebased)) is not None:
+                    self.day.rebased.append(rebased)
             case "inbox":
                 if (entry := self._decoded(record, InboxEntry)) is not None:
                     self._take_entry(entry)

@@ -58,6 +58,7 @@ def render(day: Day, paths: figures.Paths, honest: str, problems: tuple[str, ...
             *(section(picture) for picture in main),
             pair(small),
             _trades(day.trades()),
+            _splits(day),
             _signals(day),
             _versions(day),
             _footer(day),
@@ -158,6 +159,12 @@ def _trades(done: list[Trade]) -> str:
     ]
     headings = ("symbol", "opened", "closed", "held", "shares", "bought at", "sold at", "sold by", "profit before fees")
     return table("Finished positions", headings, rows, frozenset({3, 4, 5, 6, 8}))
+
+
+def _splits(day: Day) -> str:
+    """Nothing on a day without one."""
+    rows = [(new_york_clock(one.at_ns), one.symbol, one.text) for one in day.rebased]
+    return table("Splits of what was held", ("at", "symbol", "what became of it"), rows) if rows else ""
 
 
 def _signals(day: Day) -> str:

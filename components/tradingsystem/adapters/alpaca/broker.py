@@ -13,8 +13,8 @@ from tradingsystem.domain.orders import OrderUpdate
 
 
 class AlpacaBroker(AlpacaClient):
-    """One account. ``base_url`` is the REST host; the update stream is at the same host unless ``stream_url`` says otherwise. ``http``
-    and ``session`` are the sockets of either, for who has others."""
+    """One account. ``base_url`` is the trading host; the update stream and the market data's REST are at the same one unless ``stream_url`` and
+    ``data_url`` say otherwise. ``http`` and ``session`` are the sockets of REST and stream, for who has others."""
 
     def __init__(
         self,
@@ -23,11 +23,12 @@ class AlpacaBroker(AlpacaClient):
         now_ns: Callable[[], int],
         *,
         stream_url: str = "",
+        data_url: str = "",
         timeout_seconds: float = 5.0,
         http: Http | None = None,
         session: Callable[[], aiohttp.ClientSession] = aiohttp.ClientSession,
     ) -> None:
-        super().__init__(base_url, credentials, now_ns, timeout_seconds=timeout_seconds, http=http)
+        super().__init__(base_url, credentials, now_ns, data_url=data_url, timeout_seconds=timeout_seconds, http=http)
         address = stream_url or f"{self.base_url.replace('http', 'ws', 1)}/stream"
         self.stream = UpdateStream(address, credentials, self.certificate, session)
 

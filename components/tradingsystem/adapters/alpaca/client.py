@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
 
-from tradingsystem.adapters.alpaca import errors, parse
+from tradingsystem.adapters.alpaca import corporate_actions, errors, parse
 from tradingsystem.adapters.alpaca.budget import Budget
 from tradingsystem.adapters.alpaca.clock_skew import ClockSkew
-from tradingsystem.adapters.alpaca.models import WireAccount, WireCalendarDay, WireOrder, WirePosition
+from tradingsystem.adapters.alpaca.models import WireAccount, WireCalendarDay, WireCorporateActions, WireOrder, WirePosition
 from tradingsystem.adapters.certificates import CertificateWatch
 from tradingsystem.adapters.warm_http import Http, NoAnswer, NotSent, WarmHttp
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.orders import Account, Approved, BrokerOrder, BrokerPosition, Purpose
+from tradingsystem.domain.splits import Split
 from tradingsystem.domain.time import NS_PER_SECOND
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class AlpacaClient:
         credentials: Callable[[], Credentials],
         now_ns: Callable[[], int],
         *,
+        data_url: str = "",
         timeout_seconds: float = 5.0,
         http: Http | None = None,
     ) -> None:
@@ -65,6 +67,7 @@ class AlpacaClient:
         self._now_ns = now_ns
         self._timeout_seconds = timeout_seconds
         self._http = http or WarmHttp(self.base_url)
+        self._data_http = WarmHttp(data_url) if data_url and data_url.rstrip("/") != self.base_url else self._http
         self.certificate = CertificateWatch("Alpaca")
         self._skew = ClockSkew()
 
@@ -76,6 +79,7 @@ class AlpacaClient:
     async def close(self) -> None:
         """Close the connections for good. Idempotent."""
         await self._http.close()
+        await self._data_http.close()
 
     async def submit(self, order: Approved) -> BrokerOrder:
         """Post one order, once."""
@@ -124,6 +128,18 @@ class AlpacaClient:
         rows = await self._read("/v2/calendar", list[WireCalendarDay], {"start": day.isoformat(), "end": day.isoformat()})
         return self._parsed(lambda found: parse.session(found, day), rows)
 
+    async def splits(self, symbols: Sequence[str], first: date, last: date) -> tuple[Split, ...]:
+        """Announced splits, by the market data's corporate actions; all pages."""
+        query = corporate_actions.query(symbols, first, last)
+        found: list[Split] = []
+        for _ in range(PAGES_MAX):
+            page = await self._read("/v1/corporate-actions", WireCorporateActions, query, data=True)
+            found += self._parsed(corporate_actions.splits, page)
+            if not page.next_page_token:
+                return tuple(found)
+            query["page_token"] = page.next_page_token
+        raise TryAgain(f"more than {PAGES_MAX} pages of corporate actions")
+
     async def suspend(self, suspended: bool) -> None:
         """The account's own switch: while set, Alpaca refuses new orders."""
         await self._send("PATCH", "/v2/account/configurations", write=True, body={"suspend_trade": suspended})
@@ -145,8 +161,8 @@ class AlpacaClient:
         except parse.Unreadable as error:
             raise errors.unreadable(str(error), write=True) from error
 
-    async def _read(self, path: str, kind: type[T], query: dict[str, str] | None = None) -> T:
-        answer = await self._send("GET", path, write=False, query=query)
+    async def _read(self, path: str, kind: type[T], query: dict[str, str] | None = None, *, data: bool = False) -> T:
+        answer = await self._send("GET", path, write=False, query=query, data=data)
         try:
             return parse.read(answer, kind)
         except parse.Unreadable as error:
@@ -167,10 +183,12 @@ class AlpacaClient:
         body: dict[str, Any] | None = None,
         query: dict[str, str] | None = None,
         entry: bool = False,
+        data: bool = False,
     ) -> bytes:
+        """``data``: to the market data's host, whose requests are counted apart and whose clock and certificate are its own."""
         asked_ns = self._now_ns()
         now_seconds = asked_ns / NS_PER_SECOND
-        if not self.budget.allows(now_seconds, entry=entry):
+        if not data and not self.budget.allows(now_seconds, entry=entry):
             raise TryAgain(
                 "what is left of Alpaca's requests per minute is kept for exits", max(self.budget.reset_seconds - now_seconds, 0.1)
             )
@@ -178,9 +196,10 @@ class AlpacaClient:
         if body is not None:
             headers["Content-Type"] = "application/json"
         payload = msgspec.json.encode(body) if body is not None else b""
-        self.budget.sent()
+        if not data:
+            self.budget.sent()
         try:
-            answer = await self._http.request(
+            answer = await (self._data_http if data else self._http).request(
                 method, path, headers=headers, query=query, body=payload, timeout_seconds=self._timeout_seconds
             )
         except ssl.SSLCertVerificationError as error:
@@ -189,9 +208,10 @@ class AlpacaClient:
             raise TryAgain(f"Alpaca cannot be reached: {error}") from error
         except NoAnswer as error:
             raise errors.unreadable(f"no answer ({error})", write=write) from error
-        self.budget.told(answer.headers)
-        self._skew.told(answer.headers.get("Date"), asked_ns, self._now_ns())
-        self.certificate.seen(answer.transport)
+        if not data:
+            self.budget.told(answer.headers)
+            self._skew.told(answer.headers.get("Date"), asked_ns, self._now_ns())
+            self.certificate.seen(answer.transport)
         if 200 <= answer.status < 300:
             return answer.body
         raise errors.of_answer(answer.status, answer.body, answer.headers, self._now_ns() / NS_PER_SECOND, write=write)

@@ -96,6 +96,29 @@ class WireCalendarDay(msgspec.Struct, kw_only=True):
     close: str
 
 
+class WireSplit(msgspec.Struct, kw_only=True):
+    """A split, forward or reverse: ``old_rate`` shares become ``new_rate``. It is listed by ``process_date``; prices are those after it from ``ex_date``."""
+
+    symbol: str
+    new_rate: Number
+    old_rate: Number
+    ex_date: str
+
+
+class WireSplits(msgspec.Struct, kw_only=True):
+    """The kinds of corporate actions that were asked for; a kind of which there is none is missing."""
+
+    forward_splits: list[WireSplit] | None = None
+    reverse_splits: list[WireSplit] | None = None
+
+
+class WireCorporateActions(msgspec.Struct, kw_only=True):
+    """One page."""
+
+    corporate_actions: WireSplits
+    next_page_token: str | None = None
+
+
 class WireError(msgspec.Struct, kw_only=True):
     """An error body. The same code covers funds, shares and wash trades: the fields beside it tell them apart."""
 

@@ -26,7 +26,13 @@ def alpaca(
     from tradingsystem.adapters.alpaca.client import Credentials
 
     key_id, key_secret = key(secret, "apiKey", "ALPACA_API_KEY"), key(secret, "apiSecret", "ALPACA_API_SECRET")
-    return AlpacaBroker(venues.alpaca_trading, lambda: Credentials(key_id(), key_secret()), now_ns, timeout_seconds=timeout_seconds)
+    return AlpacaBroker(
+        venues.alpaca_trading,
+        lambda: Credentials(key_id(), key_secret()),
+        now_ns,
+        data_url=venues.alpaca_data,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ Exists so that a decision can be timed alone. Orders go wherever the given funct
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,7 @@ from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.orders import Account, Approved, BrokerOrder, BrokerPosition, OrderState, OrderUpdate
 from tradingsystem.domain.signals import Regime, Signal
+from tradingsystem.domain.splits import Split
 from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
 from tradingsystem.execution import inbox
 from tradingsystem.execution.actions import Submit
@@ -183,6 +184,10 @@ class QuietBroker:
     async def session(self, day: date) -> Session | None:
         """See ``interfaces.Broker``."""
         return calendar.session(day)
+
+    async def splits(self, symbols: Sequence[str], first: date, last: date) -> tuple[Split, ...]:  # noqa: ARG002  the interface's
+        """See ``interfaces.Broker``."""
+        return ()
 
     async def suspend(self, suspended: bool) -> None:
         """See ``interfaces.Broker``."""
