@@ -112,7 +112,7 @@ cluster: venv  ## a real Kubernetes cluster with a node on this machine, built a
 cluster-down: venv  ## end it; its logs stay
 	@$(BIN)/python -m tests.cluster.run down
 
-tools: venv  ## helm, kubeconform and actionlint, built from Go modules: what the tests of charts and workflows ask for
+tools: venv  ## helm, kubeconform, kube-score and actionlint, built from Go modules: what the tests of charts and workflows ask for
 	@$(BIN)/python -m tests.cluster.run tools
 
 images: venv  ## the images of images/, as archives for a cluster on this machine (docker, else buildah as root)

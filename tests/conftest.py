@@ -58,7 +58,7 @@ NEEDS = {
     "cluster": Need(("etcd", "kube-apiserver"), "make cluster", built=build.API_PROGRAMS),
     "pods": Need(("containerd",), "make cluster (as root)", built=build.NODE_PROGRAMS, packages=packages.NODE_PACKAGES),
     "kwok": Need(("kwok",), "python -m tests.cluster.run build", built=(*build.CONTROL_PLANE_PROGRAMS, build.KWOK)),
-    "charts": Need(("helm", "kubeconform"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
+    "charts": Need(("helm", "kubeconform", "kube-score"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
     "workflows": Need(("actionlint",), build.TOOLS_COMMAND, built=build.WORKFLOW_PROGRAMS),
     "torch": Need((), "install the extra `learn`: requirements/learn.txt", demanded_in_ci=False, library="torch"),
     "compiler": Need(("cc", "gcc", "clang"), "a C compiler; on Debian and Ubuntu: apt-get install gcc"),
@@ -184,7 +184,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server, built by `make cluster`")
     config.addinivalue_line("markers", "pods: needs a real cluster with a node, which root builds with `make cluster`")
     config.addinivalue_line("markers", "kwok: needs kwok and a control plane, built by `python -m tests.cluster.run build`")
-    config.addinivalue_line("markers", f"charts: needs helm and kubeconform, built by `{build.TOOLS_COMMAND}`")
+    config.addinivalue_line("markers", f"charts: needs helm, kubeconform and kube-score, built by `{build.TOOLS_COMMAND}`")
     config.addinivalue_line("markers", f"workflows: needs actionlint, built by `{build.TOOLS_COMMAND}`")
     hypothesis.settings.register_profile("here", print_blob=True, deadline=None)
     hypothesis.settings.register_profile("ci", print_blob=True, deadline=None, derandomize=True, database=None)

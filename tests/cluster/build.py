@@ -49,12 +49,13 @@ PAUSE = Program("pause", "pause", ".")
 KWOK = Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok")
 HELM = Program("helm", "helm", "helm.sh/helm/v4/cmd/helm")
 KUBECONFORM = Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
+KUBE_SCORE = Program("kube-score", "kube-score", "github.com/zegl/kube-score/cmd/kube-score")
 ACTIONLINT = Program("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
 
 API_PROGRAMS = (ETCD, API_SERVER)
 CONTROL_PLANE_PROGRAMS = (*API_PROGRAMS, CONTROLLER_MANAGER, SCHEDULER)
 NODE_PROGRAMS = (*CONTROL_PLANE_PROGRAMS, KUBELET, PROXY, COREDNS, PAUSE)
-CHART_PROGRAMS = (HELM, KUBECONFORM)
+CHART_PROGRAMS = (HELM, KUBECONFORM, KUBE_SCORE)
 WORKFLOW_PROGRAMS = (ACTIONLINT,)
 TOOLS_COMMAND = "make tools"
 
