@@ -137,6 +137,12 @@ VALUES = (
         words(REFERENCE, 512),
         "Triton on a GPU, whole name with tag or digest. Empty: systems that ask for it run their models in process and say so.",
     ),
+    Value(
+        "release.componentsGpuImage",
+        "",
+        words(REFERENCE, 512),
+        "What builds TensorRT engines for that GPU, whole name with tag or digest. Empty: Triton runs onnxruntime, and systems with a GPU say so.",
+    ),
     Value("release.tritonCpuImage", "", words(REFERENCE, 512), "Triton on a CPU, for `inference.gpu.count: 0`. Empty: as above."),
     Value("release.pullPolicy", "IfNotPresent", choice(*PULL_POLICIES), "When a node fetches the services' image."),
     Value(

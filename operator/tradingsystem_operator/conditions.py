@@ -97,6 +97,8 @@ def _model(facts: Facts) -> _Said:
     if facts.control.beat("models") is None:
         return _UNKNOWN, "NotHeard", "the models service says nothing"
     if facts.control.model_serving:
+        if facts.engines.building:
+            return _TRUE, "BuildingEngine", f"bundle {facts.control.model_serving} serves; {facts.engines.building}"
         triton = next((workload for workload in facts.workloads if workload.name == "triton"), None)
         if triton is not None and not triton.ready:
             return (
@@ -104,8 +106,17 @@ def _model(facts: Facts) -> _Said:
                 "ServingInProcess",
                 f"bundle {facts.control.model_serving} serves in the filter's process while Triton is not ready",
             )
-        return _TRUE, "Serving", f"bundle {facts.control.model_serving} serves"
+        return _TRUE, "Serving", f"bundle {facts.control.model_serving} serves{_by(facts)}"
     return _FALSE, "NoModel", "no bundle that verifies is there"
+
+
+def _by(facts: Facts) -> str:
+    """Who runs it, and why not TensorRT."""
+    models = facts.control.models
+    if models is None or not models.backend:
+        return ""
+    lacking = [f"version {version} has no engine that fits ({why})" for version, why in models.engines_lacking.items()]
+    return "; ".join([f" by {models.backend}", *lacking, *([facts.engines.waiting] if facts.engines.waiting else [])])
 
 
 def _data(facts: Facts) -> _Said:

@@ -33,6 +33,8 @@ TOLD = {
     "ModelRefused": "A model version was refused, for the reason in the note; what serves goes on serving.",
     "ModelRolledBack": "The version that served was taken back, by itself or by a person; the one before it serves again.",
     "ModelSwitched": "Another model version serves. No pod restarts for it.",
+    "EngineBuildStarted": "A job compiles a version for the GPU; the note says which, and whether Triton has left its GPU for it.",
+    "EngineBuildEnded": "No engine is being built any more; the note says who runs the models now. One that failed is told as EngineBuildFailed.",
     "LatchCleared": "Execution accepted the clearing that the annotation asked for; the annotation is gone.",
     "LatchNotCleared": "Execution refused the clearing, or the annotation cannot be used; the annotation is gone.",
     "CredentialsMade": "The Secret with the passwords of the message server was made.",

@@ -77,6 +77,14 @@ class ControlFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFact:
+    """Which engines are being built, and which will be later, in words; empty when none."""
+
+    building: str = ""
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything one round knows. ``problems`` keep the system from being what its spec asks; ``waiting`` is held back on purpose; ``warnings`` block
     nothing."""
@@ -90,6 +98,7 @@ class Facts:
     warnings: tuple[Problem, ...] = ()
     workloads: tuple[WorkloadFact, ...] = ()
     control: ControlFact = ControlFact()
+    engines: EngineFact = EngineFact()
     version: str = ""
     revision: int = 0
 
@@ -118,7 +127,7 @@ def _workload(name: str, thing: Object | None, pods: list[Object], claims: list[
     if thing is None:
         return WorkloadFact(name=name, exists=False, ready=False)
     annotations = thing["metadata"].get("annotations") or {}
-    found = dict.fromkeys([*_claim_problems(own_claims), *(each for pod in own_pods for each in _pod_problems(name, pod))])
+    found = dict.fromkeys([*_claim_problems(own_claims), *(each for pod in own_pods for each in pod_problems(name, pod))])
     ready = _is_ready(thing)
     return WorkloadFact(
         name=name,
@@ -169,7 +178,7 @@ def _stuck(thing: Object, pods: list[Object]) -> tuple[str, str] | None:
         return None
     for pod in pods:
         revision = (pod["metadata"].get("labels") or {}).get("controller-revision-hash")
-        never_ran = any(_pod_problems("", pod))
+        never_ran = any(pod_problems("", pod))
         if revision and revision != newest and never_ran and _condition(pod, "Ready").get("status") != "True":
             return pod["metadata"]["name"], pod["metadata"]["uid"]
     return None
@@ -193,7 +202,8 @@ def _claim_problems(claims: list[Object]) -> Iterator[Problem]:
             )
 
 
-def _pod_problems(workload: str, pod: Object) -> Iterator[Problem]:
+def pod_problems(workload: str, pod: Object) -> Iterator[Problem]:
+    """What a pod's conditions and its containers' states say is wrong with it."""
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         yield _unschedulable(workload, scheduled.get("message", ""))

@@ -66,6 +66,7 @@ class Operator:
                 components_image=settings.components_image,
                 triton_image=settings.triton_image,
                 triton_cpu_image=settings.triton_cpu_image,
+                components_gpu_image=settings.components_gpu_image,
                 pull_policy=settings.pull_policy,
                 operator_namespace=settings.lease_namespace,
             ),

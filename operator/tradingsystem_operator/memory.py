@@ -9,6 +9,7 @@ from datetime import datetime
 from tradingsystem.spec import Plan, TradingSystem
 from tradingsystem_operator.applying import Applied
 from tradingsystem_operator.control import ControlChannel
+from tradingsystem_operator.engines import NOTHING, EngineWork
 from tradingsystem_operator.facts import ControlFact, Problem
 from tradingsystem_operator.objects import PAUSE_ANNOTATION, Key, Object, Owner
 from tradingsystem_operator.queue import SystemKey
@@ -67,6 +68,7 @@ class Seen:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     work: Round | None = None
+    engines: EngineWork = NOTHING
 
     @property
     def annotations(self) -> Mapping[str, str]:

@@ -57,6 +57,7 @@ DISRUPTION_BUDGET = Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudge
 STATEFUL_SET = Kind("StatefulSet", "apps/v1", "statefulsets")
 DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
 CRON_JOB = Kind("CronJob", "batch/v1", "cronjobs")
+JOB = Kind("Job", "batch/v1", "jobs")
 
 OWNED: tuple[Kind, ...] = (
     SERVICE_ACCOUNT,
@@ -67,6 +68,7 @@ OWNED: tuple[Kind, ...] = (
     STATEFUL_SET,
     DEPLOYMENT,
     CRON_JOB,
+    JOB,
 )
 """Every kind that is watched, repaired and pruned, in the order in which objects are applied: what a pod refers to comes before the pod."""
 
@@ -75,6 +77,10 @@ SECRET = Kind("Secret", "v1", "secrets")
 
 TRADING_SYSTEM = Kind(KIND, API_VERSION, "tradingsystems")
 WORKLOAD_KINDS = (STATEFUL_SET, DEPLOYMENT, CRON_JOB)
+
+
+ENGINE = "engine"
+"""The workload of the Jobs that compile versions for a GPU; it is in no plan, since what it does is known when it is needed."""
 
 
 class Key(NamedTuple):

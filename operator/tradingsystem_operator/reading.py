@@ -9,16 +9,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from tradingsystem.messages.live_settings import settings_of
 from tradingsystem.spec import InvalidSpec, TradingSystem, from_document, warnings
 from tradingsystem.spec.resource import API_VERSION, KIND
 from tradingsystem.spec.status import TradingReport
 from tradingsystem_operator.desired import build_all, disruption_budgets, left_out, plan_of, spec_config_map
 from tradingsystem_operator.desired.configuration import SPEC_KEY, spec_config_map_name
+from tradingsystem_operator.engines import engine_work
 from tradingsystem_operator.facts import Problem, WorkloadFact, in_session_with_positions, workload_facts
 from tradingsystem_operator.memory import Seen
 from tradingsystem_operator.objects import (
     CONFIG_MAP,
+    DEPLOYMENT,
+    ENGINE,
+    JOB,
     REVISION_LABEL,
     WORKLOAD_KINDS,
     Key,
@@ -28,6 +34,7 @@ from tradingsystem_operator.objects import (
 )
 from tradingsystem_operator.release import Release
 from tradingsystem_operator.revisions import (
+    Revision,
     UnknownVersion,
     UnreadableRevision,
     boot_spec_hash,
@@ -133,11 +140,13 @@ def plan_work(seen: Seen, now: float) -> None:
     maps = [seen.memory.revision_maps[number] for number in sorted(kept) if number not in seen.discard]
     facts = {fact.name: fact for fact in workloads_of(seen)}
     guarded = is_guarded(seen, facts)
+    jobs = _engine_jobs(seen)
+    seen.warnings += seen.engines.failed
     seen.work = plan_round(
         Situation(
-            wanted=seen.revision,
+            wanted=without_triton(seen.revision) if seen.engines.gives_way else seen.revision,
             kept=kept,
-            also=(*maps, *_following_the_day(seen, guarded=guarded)),
+            also=(*maps, *_following_the_day(seen, guarded=guarded), *jobs),
             children=seen.children,
             workloads=facts,
             owner_uid=seen.owner.uid,
@@ -160,6 +169,23 @@ def _following_the_day(seen: Seen, *, guarded: bool) -> tuple[Object, ...]:
         kept = seen.children.get(Key(CONFIG_MAP.kind, spec_config_map_name(seen.owner.name)))
         return (*budgets, *((_bare(kept),) if kept is not None else ()))
     return (*budgets, spec_config_map(seen.system, seen.generation, seen.plan, seen.owner))
+
+
+def _engine_jobs(seen: Seen) -> tuple[Object, ...]:
+    """The Jobs that build engines; while the spec cannot be read they stay as they are."""
+    if seen.system is None or seen.plan is None or seen.revision is None:
+        return tuple(_bare(thing) for key, thing in seen.children.items() if key.kind == JOB.kind and workload_of(thing) == ENGINE)
+    models = seen.control.models if seen.control.beat("models") is not None else None
+    gpu, release = seen.system.spec.inference.gpu, seen.revision.release
+    seen.engines = engine_work(seen.plan, gpu, release, seen.owner, models, seen.control.status, seen.children)
+    return seen.engines.jobs
+
+
+def without_triton(revision: Revision) -> Revision:
+    """The revision with Triton's Deployment at no pod: its GPU is another's for a while."""
+    triton = [thing for thing in revision.objects if thing["kind"] == DEPLOYMENT.kind and workload_of(thing) == "triton"]
+    away = {id(thing): thing | {"spec": thing["spec"] | {"replicas": 0}} for thing in triton}
+    return msgspec.structs.replace(revision, objects=tuple(away.get(id(thing), thing) for thing in revision.objects))
 
 
 def _bare(thing: Object) -> Object:

@@ -125,6 +125,18 @@ REASONS: tuple[Reason, ...] = (
         "Give the operator the image that the message names (chart: release.tritonImage, release.tritonCpuImage), or set InProcess.",
     ),
     Reason(
+        "NoEngineImage",
+        ConditionType.WARNING,
+        "Triton has a GPU and the operator was told of no image that builds TensorRT engines for it; Triton runs onnxruntime.",
+        "Give the operator the image (chart: release.componentsGpuImage).",
+    ),
+    Reason(
+        "EngineBuildFailed",
+        ConditionType.WARNING,
+        "TensorRT's engine of a version could not be built; onnxruntime runs it, in Triton or in the filter's process, and trading goes on.",
+        "The message has the last line of the job. When its cause is gone, delete the job: it is made again.",
+    ),
+    Reason(
         "StorageSizeChanged",
         ConditionType.WARNING,
         "spec.storage asks for another size than a volume has.",
@@ -225,6 +237,13 @@ REASONS: tuple[Reason, ...] = (
         ConditionType.MODEL_SERVING,
         "A bundle serves; its version stands in status.models.",
         "",
+    ),
+    Reason(
+        "BuildingEngine",
+        ConditionType.MODEL_SERVING,
+        "A bundle serves, and a job compiles an engine for the GPU: only while the market is closed, and where no second GPU is free on Triton's own, which "
+        "is away meanwhile.",
+        "Nothing. It ends in minutes, at the latest half an hour before the open.",
     ),
     Reason(
         "ServingInProcess",

@@ -328,6 +328,8 @@ class Reconciler:
         self.said[seen.key] = status
         for step in telling.model_steps(before.models, status.models):
             await self._events.say(seen.raw, step.reason, step.note, warning=step.warning, action="Promote")
+        for step in telling.engine_steps(before.conditions, status.conditions):
+            await self._events.say(seen.raw, step.reason, step.note, action="Build")
         told = telling.worth_telling(facts)
         for problem in sorted(told - seen.memory.told):
             await self._events.say(seen.raw, problem.reason, problem.message, warning=True)

@@ -35,6 +35,7 @@ class Settings:
     components_image: str
     triton_image: str
     triton_cpu_image: str
+    components_gpu_image: str
     release_version: str
     build: str
     pull_policy: str
@@ -83,6 +84,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         components_image=given.components_image,
         triton_image=given.triton_image,
         triton_cpu_image=given.triton_cpu_image,
+        components_gpu_image=given.components_gpu_image,
         release_version=given.release_version,
         build=given.build or given.release_version,
         pull_policy=given.pull_policy,
@@ -123,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="IMAGE",
         help="image of Triton on a GPU; none: models run in process, and systems that ask for it say so",
     )
+    add("--components-gpu-image", default="", metavar="IMAGE", help="image that builds TensorRT engines for it; none: it runs onnxruntime")
     add("--triton-cpu-image", default="", metavar="IMAGE", help="image of Triton on a CPU, for spec.inference.gpu.count: 0; none: as above")
     add("--release-version", default=importlib.metadata.version("tradingsystem"), metavar="VERSION", help="release (default: %(default)s)")
     add("--build", default="", metavar="TEXT", help="the build that services report; else the release's version")

@@ -148,6 +148,6 @@ def _models(facts: Facts, before: TradingSystemStatus) -> ModelsReport | msgspec
 def _refused(version: int, reason: str) -> RefusedBundle:
     """``reason`` is the name of the refusal, a colon and the figures; what has no such name is told all the same."""
     name, _, why = reason.partition(": ")
-    if not name.isalnum() or not name.isascii():
+    if not (name.isalnum() and name.isascii() and name[0].isalpha()):
         name, why = "Refused", reason
     return RefusedBundle(version=version, reason=name[:128], why=why[:_SENTENCE_MAX])

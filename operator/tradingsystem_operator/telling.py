@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
-from tradingsystem.spec.status import ModelsReport, RollbackReport
-from tradingsystem_operator.facts import Facts, Problem
+from tradingsystem.spec.status import Condition, ConditionType, ModelsReport, RollbackReport
+from tradingsystem_operator.facts import EngineFact, Facts, Problem
 from tradingsystem_operator.memory import Seen
 from tradingsystem_operator.objects import PAUSE_ANNOTATION
 from tradingsystem_operator.reading import workloads_of
@@ -42,6 +43,7 @@ def facts_of(seen: Seen, now: datetime, *, deleting: bool = False) -> Facts:
         warnings=tuple(dict.fromkeys(seen.warnings)),
         workloads=workloads,
         control=control,
+        engines=EngineFact(building=seen.engines.building, waiting=seen.engines.waiting),
         version=running,
         revision=seen.revision.number if seen.revision is not None else 0,
     )
@@ -85,6 +87,14 @@ def model_steps(before: ModelsReport | msgspec.UnsetType, after: ModelsReport | 
     return tuple(found)
 
 
+def engine_steps(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Step, ...]:
+    """That engines began to be built, or are no longer."""
+    was, now = (next((each for each in all_of if each.type is ConditionType.MODEL_SERVING), None) for all_of in (before, after))
+    if now is None or was is None or (was.reason == "BuildingEngine") == (now.reason == "BuildingEngine"):
+        return ()
+    return (Step("EngineBuildStarted" if now.reason == "BuildingEngine" else "EngineBuildEnded", now.message),)
+
+
 def look_again_seconds(facts: Facts) -> float:
     """When to look without being woken; 0: only at the next resync. What no watch tells (secrets, time that passes) is looked at by this alone."""
     moments = []
@@ -92,6 +102,8 @@ def look_again_seconds(facts: Facts) -> float:
         moments.append(WAITING_SECONDS)
     if facts.problems:
         moments.append(PROBLEM_SECONDS)
+    if facts.engines.building or facts.engines.waiting:
+        moments.append(STARTING_SECONDS)
     if any(not workload.ready for workload in facts.workloads):
         moments.append(STARTING_SECONDS)
     readable = not any(problem.reason == "InvalidSpec" for problem in facts.problems)

@@ -7,7 +7,6 @@ backend that could run an engine, which is how a server that does not take one i
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.adapters.gpu_libraries import A100, compiled
 from tests.bundles.test_engine_files import KEY, REPORT, TRUSTED
 from tests.conftest import program
 from tests.promises.model_server import Shelf, good_bundle
@@ -33,36 +33,13 @@ from tradingsystem.bundles.triton_config import Backend
 from tradingsystem.interfaces import EngineStore
 from tradingsystem.process.triton_server import TritonServer
 
-A100 = Target(tensorrt="10.16.1.11", gpu="NVIDIA A100-SXM4-40GB", compute_capability="8.0", multiprocessors=108)
-DRIVER = """
-#include <string.h>
-int cuInit(unsigned flags) { return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = 0; return 0; }
-int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "NVIDIA A100-SXM4-40GB", length); return 0; }
-int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == 16 ? 108 : attribute == 75 ? 8 : 0;
-    return 0;
-}
-"""
-TENSORRT = """
-int getInferLibMajorVersion(void) { return 10; }
-int getInferLibMinorVersion(void) { return 16; }
-int getInferLibPatchVersion(void) { return 1; }
-int getInferLibBuildVersion(void) { return 11; }
-"""
-
 pytestmark = [pytest.mark.triton, pytest.mark.compiler]
 
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a server with a GPU finds, by name."""
-    folder = tmp_path_factory.mktemp("libraries")
-    for name, source in (("libcuda.so.1", DRIVER), ("libnvinfer.so.10", TENSORRT)):
-        subprocess.run(
-            [program("compiler"), "-shared", "-fPIC", "-x", "c", "-", "-o", str(folder / name)], input=source.encode(), check=True
-        )
-    return folder
+    return compiled(program("compiler"), tmp_path_factory.mktemp("libraries"), A100)
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ RENDERINGS: dict[str, dict[str, Any]] = {
             "pullPolicy": "Always",
             "componentsImage": {"repository": "registry.example/components", "tag": "1.2.3"},
             "tritonImage": f"registry.example/triton@sha256:{'0123456789abcdef' * 4}",
+            "componentsGpuImage": "registry.example/components-gpu:1.2.3",
             "tritonCpuImage": "registry.example/triton-cpu:1.2.3",
         },
         "serviceAccount": {"name": "operator-account", "annotations": {"example.com/role": "operator"}},

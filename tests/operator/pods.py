@@ -34,11 +34,13 @@ class Pod:
     def __init__(self, template: Object, container: Object, cluster: Cluster, address: str) -> None:
         self.name: str = container["name"]
         self.address = address
-        self.ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        self.ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
         self._container = container
         self._root = cluster.folder / self.name
         self._cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
+        self.given: dict[str, str] = {}
+        """Of the environment, beside what was rendered; a folder of libraries is looked into after the program's own."""
         volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
         for mount in self._container["volumeMounts"]:
             folder = self.place(mount["mountPath"])
@@ -67,9 +69,12 @@ class Pod:
         own = {each["name"]: self._translated(each.get("value", f"{self.name}-by-hand")) for each in self._container["env"]}
         kept = {name: os.environ[name] for name in ("PATH", "NUMBA_CACHE_DIR") if name in os.environ}
         if self.name == "triton":
-            kept |= {"PATH": f"{home() / 'bin'}:{kept['PATH']}", "LD_LIBRARY_PATH": str(home() / "libs")}
+            libraries = ":".join([str(home() / "libs"), *filter(None, [self.given.get("LD_LIBRARY_PATH")])])
+            kept |= {"PATH": f"{home() / 'bin'}:{kept['PATH']}", "LD_LIBRARY_PATH": libraries}
         with (self._cluster.folder / f"{self.name}.log").open("ab") as output:
-            self._process = subprocess.Popen([*started, *command[1:]], env=kept | own, stdout=output, stderr=output, cwd=self._root)
+            self._process = subprocess.Popen(
+                [*started, *command[1:]], env=self.given | kept | own, stdout=output, stderr=output, cwd=self._root
+            )
 
     def _translated(self, word: str) -> str:
         if self.name == "triton":
@@ -164,6 +169,7 @@ class Cluster:
         made = [Pod(template, one, self, addresses[name]) for name, template in templates.items() for one in template["spec"]["containers"]]
         self.pods = {pod.name: pod for pod in made}
         of_jobs = [thing["spec"]["jobTemplate"]["spec"]["template"] for thing in things if thing["kind"] == "CronJob"]
+        of_jobs += [thing["spec"]["template"] for thing in things if thing["kind"] == "Job"]
         jobs = [Pod(template, one, self, "127.0.0.1") for template in of_jobs for one in template["spec"]["containers"]]
         self.jobs = {job.name: job for job in jobs}
         nats = self.pods["nats"]

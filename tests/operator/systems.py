@@ -19,6 +19,7 @@ RELEASE = Release(
     components_image="example.org/components:1.2.3",
     triton_image="example.org/triton:1.2.3",
     triton_cpu_image="example.org/triton-cpu:1.2.3",
+    components_gpu_image="example.org/components-gpu:1.2.3",
 )
 DAY = session(to_datetime(1_772_496_000_000_000_000).date())  # an ordinary Tuesday
 NOON_NS = DAY.open_ns + 120 * NS_PER_MINUTE

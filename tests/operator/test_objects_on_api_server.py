@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster.api import Api
 from tests.operator.golden.generate_golden import SPECS, rendered
-from tradingsystem_operator.objects import CRON_JOB, FIELD_MANAGER, WORKLOAD_KINDS, Owner, kind_of
+from tradingsystem_operator.objects import CRON_JOB, FIELD_MANAGER, JOB, WORKLOAD_KINDS, Owner, kind_of
 from tradingsystem_operator.release import Release
 from tradingsystem_operator.revisions import Revision, to_config_map
 
@@ -50,7 +50,7 @@ def test_pods_of_every_template_pass_the_restricted_level(api: Api, namespace: s
         account, *things = rendered(system)
         assert api.ask("POST", kind_of(account).path(namespace), account)[0] == 201
         for thing in things:
-            if kind_of(thing) not in WORKLOAD_KINDS:
+            if kind_of(thing) not in (*WORKLOAD_KINDS, JOB):
                 continue
             template = thing["spec"]["jobTemplate"]["spec"]["template"] if kind_of(thing) is CRON_JOB else thing["spec"]["template"]
             claims = [

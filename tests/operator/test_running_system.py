@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import functools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,10 +140,17 @@ class Scene:
 @pytest.fixture
 def scene(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Scene]:
     """A simulated system, ready, its execution heard and its live settings in force."""
+    with running_scene(plane, api, tmp_path) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def running_scene(plane: ControlPlane, api: Api, tmp_path: Path, *flags: str, changes: dict[str, Any] | None = None) -> Iterator[Scene]:
+    """Such a system with that changed of it, under an operator with those flags."""
     with place(plane, api, tmp_path) as here:
         server = RunningServer(tmp_path / "nats", "momentum")
-        running = here.operate(nats_port=server.settings.port)
-        here.create(TRADING_SYSTEM, document())
+        running = here.operate(*flags, nats_port=server.settings.port)
+        here.create(TRADING_SYSTEM, document(changes))
         secret = until("the passwords are there", lambda: here.get(SECRET, "momentum-nats"))
         folder = server.settings.folder / "passwords"
         folder.mkdir(parents=True, mode=0o700)

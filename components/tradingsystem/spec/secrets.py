@@ -40,7 +40,8 @@ _BROKER_KEYS: dict[BrokerType, tuple[SecretKey, ...]] = {BrokerType.ALPACA: _ALP
 
 
 def signing_secret(system: str) -> str:
-    """Name of the secret with the key that signs the bundles of that system, which learning jobs alone mount, and the public keys that verify them."""
+    """Name of the secret with the key that signs the bundles of that system, which learning jobs and the job that builds engines alone mount, and the public
+    keys that verify them."""
     return f"{system}-bundle-signing"
 
 

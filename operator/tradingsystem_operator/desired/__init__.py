@@ -1,7 +1,8 @@
 """What a TradingSystem is as Kubernetes objects: a pure function of the resource, the release and the owner, one module per kind of object.
 
-``build_all`` is what a revision keeps: it does not change while pods run, except by a spec or a version. ``disruption_budgets`` and ``spec_config_map``
-follow the day and the live settings, so they are rendered anew each time and are part of no revision. Nothing here looks at a cluster, a clock or a secret.
+``build_all`` is what a revision keeps: it does not change while pods run, except by a spec or a version. ``disruption_budgets``, ``spec_config_map`` and the
+Jobs of ``engine_build`` follow the day, the live settings and what models lacks, so they are rendered anew each time and are part of no revision. Nothing here
+looks at a cluster, a clock or a secret.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tradingsystem_operator.desired.accounts import service_account
 from tradingsystem_operator.desired.arguments import is_sidecar, triton_of
 from tradingsystem_operator.desired.budgets import disruption_budgets
 from tradingsystem_operator.desired.configuration import nats_config_map, slice_config_maps, spec_config_map
+from tradingsystem_operator.desired.engine_build import builds_engines
 from tradingsystem_operator.desired.inference_server import image_of, inference_server, with_sidecar
 from tradingsystem_operator.desired.network import network_policies
 from tradingsystem_operator.desired.schedules import schedule
@@ -23,8 +25,10 @@ from tradingsystem_operator.objects import Object, Owner
 from tradingsystem_operator.release import Release
 
 NO_TRITON_IMAGE = "NoTritonImage"
+NO_ENGINE_IMAGE = "NoEngineImage"
 
 __all__ = [
+    "NO_ENGINE_IMAGE",
     "NO_TRITON_IMAGE",
     "build_all",
     "disruption_budgets",
@@ -54,6 +58,10 @@ def left_out(system: TradingSystem, release: Release) -> tuple[tuple[str, str], 
             " process, as with InProcess"
         )
         found.append((NO_TRITON_IMAGE, message))
+    server = triton_of(made)
+    if server is not None and server.gpus and not builds_engines(made, release):
+        message = "the operator was told of no image that builds TensorRT engines (--components-gpu-image): Triton runs onnxruntime"
+        found.append((NO_ENGINE_IMAGE, message))
     return tuple(found)
 
 

@@ -75,6 +75,21 @@ def learning_command(workload: Workload, made: Plan) -> list[str]:
     return command + [word for name, value in flags.items() if value for word in (f"--{name}", str(value))]
 
 
+def engine_command(version: int, made: Plan, *, int8: bool) -> list[str]:
+    """Program and arguments of the job that compiles a version for the GPU of its node."""
+    flags = {
+        "nats-url": nats_url(made),
+        "system": made.system,
+        "password-file": places.PASSWORD_FILE,
+        "journal-volume-bytes": journal_volume_bytes(made),
+        "models-keys-file": places.MODEL_KEYS_FILE if has_own_keys(made) else "",
+        "secrets-folder": places.SECRETS_FOLDER if has_own_keys(made) else "",
+        "version": version,
+    }
+    command = ["tradingsystem", "models", "build-engine", *([] if int8 else ["--float"])]
+    return command + [word for name, value in flags.items() if value for word in (f"--{name}", str(value))]
+
+
 def triton_of(made: Plan) -> Workload | None:
     """The inference server; None where models run in process."""
     return next((workload for workload in made.workloads if workload.service == "triton"), None)
@@ -92,7 +107,7 @@ def shows_key(workload: Workload, made: Plan) -> bool:
 
 
 def backend_of(server: Workload) -> str:
-    """Who runs the graphs there: onnxruntime on a GPU, the wrapper around it of the server for a CPU."""
+    """Who runs the graphs there that have no engine: onnxruntime on a GPU, the wrapper around it of the server for a CPU."""
     return "onnxruntime" if server.gpus else "python"
 
 
@@ -105,7 +120,9 @@ def _triton(workload: Workload, made: Plan) -> dict[str, object]:
     told: dict[str, object] = {"triton": f"{host}:{server.port('grpc')}"}
     if shows_key(workload, made):
         told["triton-key-file"] = places.TRITON_KEY_FILE
-    return told | ({"triton-backend": backend_of(server)} if workload.service == LOADS_TRITON else {})
+    if workload.service != LOADS_TRITON:
+        return told
+    return told | {"triton-backend": backend_of(server), "engines-from-nats": server.gpus > 0}
 
 
 def nats_url(made: Plan) -> str:

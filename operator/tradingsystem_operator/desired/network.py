@@ -12,7 +12,8 @@ from tradingsystem.messages.permissions import SERVICES
 from tradingsystem.spec import Mode, Plan, Workload
 from tradingsystem.spec.sources import CacheType
 from tradingsystem_operator.desired.arguments import ASKS_TRITON, LOADS_TRITON, is_sidecar, triton_of
-from tradingsystem_operator.objects import COMPONENT_LABEL, NETWORK_POLICY, Object, Owner, labels_of, make, name_of, selector_of
+from tradingsystem_operator.desired.engine_build import builds_engines, engine_workload
+from tradingsystem_operator.objects import COMPONENT_LABEL, ENGINE, NETWORK_POLICY, Object, Owner, labels_of, make, name_of, selector_of
 from tradingsystem_operator.release import Release
 
 AT_VENUES = frozenset({"ingestion", "execution", "watcher"})
@@ -31,7 +32,9 @@ def network_policies(made: Plan, release: Release, owner: Owner) -> tuple[Object
         "",
         spec={"podSelector": {"matchLabels": selector_of(owner.name)}, "policyTypes": ["Ingress", "Egress"]},
     )
-    with_pod = (workload for workload in made.workloads if not (workload.name == "triton" and is_sidecar(made)))
+    with_pod = [workload for workload in made.workloads if not (workload.name == "triton" and is_sidecar(made))]
+    if builds_engines(made, release):
+        with_pod.append(engine_workload(made))
     return (everything, *(_policy(workload, made, release, owner) for workload in with_pod))
 
 
@@ -45,8 +48,12 @@ def _policy(workload: Workload, made: Plan, release: Release, owner: Owner) -> O
 
 def _ingress(workload: Workload, made: Plan, release: Release, owner: Owner) -> list[Object]:
     found: list[Object] = []
+    if workload.name == ENGINE:
+        return []
     if workload.name == "nats":
-        callers = sorted(each.name for each in made.workloads if each.service in SERVICES)
+        callers = sorted(
+            [*(each.name for each in made.workloads if each.service in SERVICES), *([ENGINE] if builds_engines(made, release) else [])]
+        )
         operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": release.operator_namespace}}}
         return [{"from": [_pods(owner, callers), operator], "ports": [_tcp(workload.port("client"))]}]
     if workload.name == "simulator":

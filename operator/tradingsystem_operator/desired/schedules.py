@@ -1,8 +1,8 @@
 """CronJobs: when models learn. A job may start twice or not at all, so what it does is named by the hour it was meant for, not by when it ran.
 
 A job reads the recorder's volume and writes its candidates on it, so it runs on the recorder's node, which alone may mount it; from there they go into the
-object store, and by it to the pods that serve. It is the only pod that mounts the key that signs. In Simulation, whose days do not end at half past
-eleven, schedules are suspended and a person starts a job: ``kubectl create job --from=cronjob/...``.
+object store, and by it to the pods that serve. Beside the job that builds engines it is the only pod that mounts the key that signs. In Simulation, whose days
+do not end at half past eleven, schedules are suspended and a person starts a job: ``kubectl create job --from=cronjob/...``.
 """
 
 from __future__ import annotations

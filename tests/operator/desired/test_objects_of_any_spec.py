@@ -20,7 +20,8 @@ from tradingsystem.spec.inference import Inference
 from tradingsystem.spec.secrets import signing_secret
 from tradingsystem_operator.desired import build_all, disruption_budgets, plan_of
 from tradingsystem_operator.desired.arguments import LOADS_MODELS
-from tradingsystem_operator.objects import COMPONENT_LABEL, OWNED, Owner, is_controlled_by, key_of, selector_of
+from tradingsystem_operator.desired.engine_build import builds_engines, engine_job, engine_workload
+from tradingsystem_operator.objects import COMPONENT_LABEL, ENGINE, OWNED, Owner, is_controlled_by, key_of, selector_of
 
 NAMES = st.from_regex("[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
 DNS_LABEL = re.compile("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -74,7 +75,15 @@ def owner_of(system: TradingSystem) -> Owner:
 def all_of(system: TradingSystem, *, guarded: bool = False) -> tuple[Thing, ...]:
     owner = owner_of(system)
     budgets = disruption_budgets(plan_of(system, RELEASE), owner, in_session_with_positions=guarded)
-    return (*build_all(system, RELEASE, owner), *budgets)
+    return (*build_all(system, RELEASE, owner), *budgets, *jobs_of(system))
+
+
+def jobs_of(system: TradingSystem) -> tuple[Thing, ...]:
+    """A Job that builds an engine, where TensorRT should run."""
+    made = plan_of(system, RELEASE)
+    if not builds_engines(made, RELEASE):
+        return ()
+    return (engine_job(1_000_000_000, made, RELEASE, owner_of(system), system.spec.inference.gpu, suspended=True),)
 
 
 def templates(things: tuple[Thing, ...]) -> Iterator[tuple[Thing, Thing]]:
@@ -82,7 +91,7 @@ def templates(things: tuple[Thing, ...]) -> Iterator[tuple[Thing, Thing]]:
     for thing in things:
         if thing["kind"] == "CronJob":
             yield thing, thing["spec"]["jobTemplate"]["spec"]["template"]
-        elif thing["kind"] in {"StatefulSet", "Deployment"}:
+        elif thing["kind"] in {"StatefulSet", "Deployment", "Job"}:
             yield thing, thing["spec"]["template"]
 
 
@@ -158,7 +167,9 @@ def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingS
     """One key of the credentials each, as a file for the pod's group alone; secrets never stand in the environment. The key to what Triton holds is mounted
     by Triton and by models, who loads into it, and where both share memory by the filter, who announces it."""
     users = {row.user for row in permissions(system.metadata.name)}
-    wanted = {workload.name: workload for workload in plan_of(system, RELEASE).workloads}
+    made = plan_of(system, RELEASE)
+    wanted = {workload.name: workload for workload in made.workloads}
+    wanted |= {ENGINE: engine_workload(made)} if builds_engines(made, RELEASE) else {}
     for thing, pod in templates(all_of(system)):
         workload = wanted[thing["metadata"]["labels"][COMPONENT_LABEL]]
         mounted = [volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume]
@@ -169,6 +180,10 @@ def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingS
         with_key = "triton" in wanted and (workload.name in {"triton", "models"} or (workload.name == "filter" and in_filter_s_pod(system)))
         assert own == ({workload.service} & users) | ({"triton-key"} if with_key else set())
         assert workload.service in users or workload.name in {"nats", "triton"}
+        if workload.name == ENGINE and system.spec.mode is not Mode.SIMULATION:
+            signing = [secret for secret in mounted if secret["secretName"] == signing_secret(system.metadata.name)]
+            assert [(secret["items"][0]["key"], secret["optional"]) for secret in signing] == [("privateKey", True), ("publicKey", True)]
+            del secrets[signing_secret(system.metadata.name)]
         if workload.service in LOADS_MODELS and system.spec.mode is not Mode.SIMULATION:
             public = secrets.pop(signing_secret(system.metadata.name))
             assert ([item["key"] for item in public["items"]], public["optional"]) == (["publicKey"], True)
@@ -211,7 +226,7 @@ def test_service_programs_take_their_arguments(system: TradingSystem) -> None:
     made = plan_of(system, RELEASE)
     for thing, pod in templates(all_of(system)):
         one = pod["spec"]["containers"][0]
-        if one["command"] != ["tradingsystem"] or thing["kind"] == "CronJob":  # a learning job is no service: it has a test of its own
+        if one["command"] != ["tradingsystem"] or thing["kind"] in {"CronJob", "Job"}:  # no services: each has a test of its own
             continue
         command, *arguments = one["args"]
         told = parse(arguments)

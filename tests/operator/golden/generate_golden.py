@@ -13,6 +13,7 @@ import yaml
 
 from tradingsystem.spec import from_document
 from tradingsystem_operator.desired import build_all, disruption_budgets, plan_of
+from tradingsystem_operator.desired.engine_build import builds_engines, engine_job
 from tradingsystem_operator.objects import OWNED, Object, Owner
 from tradingsystem_operator.release import Release
 
@@ -23,6 +24,7 @@ RELEASE = Release(
     components_image="example.org/tradingsystem/components:1.2.3",
     triton_image="example.org/tradingsystem/triton:1.2.3",
     triton_cpu_image="example.org/tradingsystem/triton-cpu:1.2.3",
+    components_gpu_image="example.org/tradingsystem/components-gpu:1.2.3",
 )
 UID = "00000000-0000-0000-0000-000000000007"
 
@@ -58,7 +60,12 @@ def rendered(name: str) -> tuple[Object, ...]:
     system = from_document({**kind, "metadata": {"name": "momentum", "namespace": "trading"}, "spec": SPECS[name]})
     owner = Owner(name="momentum", namespace="trading", uid=UID)
     made = plan_of(system, RELEASE)
-    return (*build_all(system, RELEASE, owner), *disruption_budgets(made, owner, in_session_with_positions=True))
+    jobs = (
+        [engine_job(version, made, RELEASE, owner, system.spec.inference.gpu, suspended=version > 1) for version in (1, 2)]
+        if builds_engines(made, RELEASE)
+        else []
+    )
+    return (*build_all(system, RELEASE, owner), *jobs, *disruption_budgets(made, owner, in_session_with_positions=True))
 
 
 def texts() -> dict[str, str]:
@@ -76,7 +83,9 @@ def texts() -> dict[str, str]:
 
 
 def _of_triton(thing: Object) -> bool:
-    named = {f"momentum-{name}" for name in ("triton", "filter", "models")}
+    named = {f"momentum-{name}" for name in ("triton", "filter", "models", "engine")}
+    if thing["kind"] == "Job":
+        return True
     return thing["metadata"]["name"] in (named if thing["kind"] in {"Deployment", "NetworkPolicy"} else {"momentum-triton"})
 
 
