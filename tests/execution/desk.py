@@ -246,6 +246,7 @@ class Desk:
             "model": 1,
             "members": (0.7, 0.7, 0.7),
             "simulated_model": True,
+            "average_volume": 2e6,
         }
         made = Signal(**(values | more))
         self.enter(inbox.SignalReceived(received_at_ns=self.now_ns, signal=made, mark=self.mark(symbol), seq=self._signals))

@@ -87,6 +87,17 @@ def test_what_is_held_open_or_unknown_counts_against_the_gross_limit() -> None:
     assert gross_notional(made.state) == 8_000
 
 
+def test_a_thin_symbol_is_bought_up_to_its_part_of_a_days_volume() -> None:
+    """Forty shares in two brackets are one percent of 4,000 a day; of 3,999 they are more, and of a symbol that nobody knows anything of none are bought."""
+    made = desk()
+    made.signal("AAA", average_volume=3_999.0)
+    made.signal("AAA", average_volume=None)
+    assert made.codes() == ["daily-volume", "volume-unknown"]
+    made.signal("AAA", average_volume=4_000.0)
+    made.advance(2)
+    assert made.state.held("AAA") == 40
+
+
 def test_shares_told_filled_count_before_their_execution_is_heard() -> None:
     """A cancelled entry that the broker says has filled in part, whose executions were lost, still counts: neither the end nor a tidy forgets them."""
     made = desk()

@@ -123,6 +123,7 @@ class Venue:
             model=1,
             members=(0.7,),
             simulated_model=True,
+            average_volume=2e6,
         )
 
     async def command(self, kind: CommandKind) -> CommandAnswer:

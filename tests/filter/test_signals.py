@@ -16,6 +16,7 @@ from tradingsystem.filter.marks import marks_of
 from tradingsystem.filter.signals import SignalBook
 from tradingsystem.filter.step import FilterState, Swept, create, step
 from tradingsystem.filter.wanted import KEPT_NS, Wanted
+from tradingsystem.market import columns as c
 
 COUNT = 8
 
@@ -50,6 +51,7 @@ def test_a_signal_says_what_it_was_judged_by() -> None:
     assert (signal.bid, signal.ask) == (102.99, 103.01)
     assert signal.expires_at_ns - signal.at_ns == 300 * NS_PER_SECOND
     assert (signal.vix, signal.model, signal.simulated_model, signal.probe) == (15.0, 4, True, False)
+    assert signal.average_volume == desk.state.market.facts[1].average_volume > 0
     assert (signal.p, signal.p_low, signal.confidence) == (0.65, 0.6, 0.7)
 
 
@@ -59,6 +61,17 @@ def test_a_signal_says_what_it_was_judged_by() -> None:
 def test_what_does_not_suffice_is_silent(confidence: float, p_low: float, usable: bool) -> None:
     """Too little confidence, no edge over break-even, NaN, an unusable row: no signal."""
     assert Desk().hear(confidence, p_low, usable=usable) == []
+
+
+def test_a_volume_that_nobody_knows_is_told_as_unknown() -> None:
+    """Not as a number that a limit could be compared with. The funnel lets no such symbol through, so the gate would refuse what cannot come."""
+    desk = Desk()
+    row = 1
+    desk.state.market.columns.now[c.AVERAGE_VOLUME, row] = np.nan
+    swept = step(desk.state, [desk.tape.batch(desk.tape.vix(), desk.tape.lift(row, 103.0, 2_000.0), seconds=0.0)])
+    assert row not in swept.features.rows
+    spoken = desk.book.speak(swept, desk.state.market, row, (0.7, 0.6, 0.9), (0.7,), model=1, simulated=True)
+    assert spoken.average_volume is None
 
 
 def test_after_a_signal_comes_quiet_until_cooldown_and_calm() -> None:

@@ -51,7 +51,13 @@ def passing() -> dict[str, Any]:
         "exposure": Exposure(buying_power=Decimal(50_000)),
         "limits": Limits(risk=Risk(), window=EntryWindow(), mode=Mode.PAPER),
         "market": Market(
-            now_ns=NOW, mark=mark, session=SESSION, clock_at_ns=NOW, signal_at_ns=NOW - NS_PER_SECOND, signal_expires_ns=NOW + NS_PER_MINUTE
+            now_ns=NOW,
+            mark=mark,
+            session=SESSION,
+            clock_at_ns=NOW,
+            signal_at_ns=NOW - NS_PER_SECOND,
+            signal_expires_ns=NOW + NS_PER_MINUTE,
+            average_volume=2e6,
         ),
         "state": SystemState(trading=TradingState.ACTIVE, reconciled=True, connected=True),
     }
@@ -120,6 +126,14 @@ REFUSED: list[tuple[str, dict[str, dict[str, Any]]]] = [
     ("order-notional", {"exposure": {"sibling_notional": Decimal("NaN")}}),
     ("order-quantity", {"limits": {"risk": Risk(order_quantity_max=19)}}),
     ("order-quantity", {"exposure": {"sibling_quantity": 981}}),
+    ("volume-unknown", {"market": {"average_volume": None}}),
+    ("volume-unknown", {"market": {"average_volume": math.nan}}),
+    ("volume-unknown", {"market": {"average_volume": math.inf}}),
+    ("volume-unknown", {"market": {"average_volume": 0.0}}),
+    ("volume-unknown", {"market": {"average_volume": -2e6}}),
+    ("daily-volume", {"market": {"average_volume": 1_999.0}}),
+    ("daily-volume", {"limits": {"risk": Risk(daily_volume_share_max_basis_points=1)}, "market": {"average_volume": 199_999.0}}),
+    ("daily-volume", {"exposure": {"sibling_quantity": 1}, "market": {"average_volume": 2_000.0}}),
     ("gross-exposure", {"exposure": {"gross_notional": Decimal("23000.01")}}),
     ("gross-exposure", {"exposure": {"gross_notional": Decimal("NaN")}}),
     ("gross-exposure", {"exposure": {"gross_notional": Decimal("Infinity")}}),
@@ -250,6 +264,26 @@ def test_nothing_passes_a_limit_of_size(quantity: int, siblings: int, gross: Dec
         limits={"risk": limits},
     )
     within = quantity + siblings <= quantity_max and quantity * 100 + gross <= gross_max
+    assert isinstance(gate.check(**parts), Approved) == within
+
+
+@given(
+    quantity=st.integers(1, 1_000),
+    siblings=st.integers(0, 500),
+    average=st.one_of(st.none(), st.floats(), st.floats(1, 1e7)),
+    share=st.integers(1, 10_000),
+)
+def test_nothing_passes_a_share_of_the_days_volume(quantity: int, siblings: int, average: float | None, share: int) -> None:
+    """Shares are approved exactly up to their part of an ordinary day's; an average that is no number above zero approves none."""
+    limits = Risk(order_quantity_max=10**6, gross_notional_max=10**9, order_notional_max=10**9, daily_volume_share_max_basis_points=share)
+    parts = changed(
+        intent={"quantity": quantity},
+        exposure={"sibling_quantity": siblings, "buying_power": Decimal(10**9)},
+        market={"average_volume": average},
+        limits={"risk": limits},
+    )
+    known = average is not None and math.isfinite(average) and average > 0
+    within = average is not None and known and (quantity + siblings) * 10_000 <= share * average
     assert isinstance(gate.check(**parts), Approved) == within
 
 

@@ -33,6 +33,10 @@ SPEAKS = {
         {"spec.risk.orderQuantityMax": 799},
         "799 shares x the lowest price of 5 = 3,995 is less than the largest position of 4,000: below a price of 5.01 the largest is refused",
     ),
+    "volume-limit-before-notional": (
+        {"spec.universe.dollarVolumeMin": 399_999},
+        "1 % of the lowest turnover of 399,999 = 4,000 is less than the largest position of 4,000: below a turnover of 400,000 a day the largest is refused",
+    ),
     "few-stops-end-the-day": ({"spec.risk.dailyLossMax": 59}, "one stop loses 4,000 x 0.5 % = 20; 3.0 of them reach the daily loss of 59"),
     "drawdown-before-daily-loss": ({"spec.risk.dailyLossMax": 2_501}, "5 % of 50,000 = 2,500 is reached before the daily loss of 2,501"),
     "wins-needed": ({"spec.execution.takeProfits": _one_target(30)}, "(stop 0.5 % + spread 0.1 %) / (target 0.3 % + stop 0.5 %) = 75 %"),
@@ -58,6 +62,7 @@ SILENT = {
     "capital-too-small": {"spec.execution.initialCapital": 20_000},
     "gross-limit-before-count": {"spec.risk.grossNotionalMax": 20_000},
     "quantity-limit-before-notional": {"spec.risk.orderQuantityMax": 800},
+    "volume-limit-before-notional": {"spec.universe.dollarVolumeMin": 400_000},
     "few-stops-end-the-day": {"spec.risk.dailyLossMax": 60},
     "drawdown-before-daily-loss": {"spec.risk.dailyLossMax": 2_500},
     "wins-needed": {"spec.execution.takeProfits": _one_target(36)},

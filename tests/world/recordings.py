@@ -59,6 +59,7 @@ def signal(seconds: float, symbol: str = "ABC", *, probe: bool = False) -> Signa
         model=1,
         members=(0.7, 0.6, 0.8),
         simulated_model=True,
+        average_volume=1e6,
         probe=probe,
     )
 

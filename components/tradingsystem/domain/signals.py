@@ -61,6 +61,7 @@ class Signal(msgspec.Struct, frozen=True):
     bid: float
     ask: float
     vix: float | None
+    average_volume: float | None  # shares of the symbol on an ordinary day, None when unknown: what an entry's size is held against
     regime: Regime
     model: int
     members: tuple[float, ...]

@@ -46,6 +46,7 @@ def on_signal(state: State, signal: Signal, mark: Mark | None) -> list[Action]:
         clock_at_ns=state.clock_at_ns,
         signal_at_ns=signal.at_ns,
         signal_expires_ns=signal.expires_at_ns,
+        average_volume=signal.average_volume,
         simulated_model=signal.simulated_model,
     )
     entered: list[OrderRecord] = []

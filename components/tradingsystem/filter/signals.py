@@ -100,12 +100,18 @@ class SignalBook:
             bid=price(a.now[c.BID, row]),
             ask=price(a.now[c.ASK, row]),
             vix=swept.vix,
+            average_volume=volume(a.now[c.AVERAGE_VOLUME, row]),
             regime=swept.regime,
             model=model,
             members=members,
             simulated_model=simulated,
             probe=probe,
         )
+
+
+def volume(value: np.float32) -> float | None:
+    """Whole shares; None when nothing is known."""
+    return float(round(float(value))) if np.isfinite(value) else None
 
 
 def price(value: np.float32) -> float:

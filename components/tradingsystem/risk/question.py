@@ -73,6 +73,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     clock_at_ns: int  # when market time was last confirmed
     signal_at_ns: int = 0
     signal_expires_ns: int = 0
+    average_volume: float | None = None  # the symbol's shares on an ordinary day, None when unknown
     simulated_model: bool = False
 
 

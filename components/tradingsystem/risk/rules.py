@@ -193,6 +193,24 @@ def order_quantity(question: Question) -> str | None:
     return None if at_most(shares, limit) else f"{shares} shares with its siblings, at most {limit}"
 
 
+def volume_unknown(question: Question) -> str | None:
+    """Refused rather than let through: the filter brings no such symbol, neither on generated days nor on recorded ones without history, so what brings one
+    is a mistake."""
+    average = question.market.average_volume
+    if average is not None and math.isfinite(average) and average > 0:
+        return None
+    return f"the symbol's average daily volume is {'unknown' if average is None else average}: nothing says how many shares are few"
+
+
+def daily_volume(question: Question) -> str | None:
+    average = question.market.average_volume
+    shares = question.intent.quantity + question.exposure.sibling_quantity
+    limit = question.limits.risk.daily_volume_share_max_basis_points
+    if average is not None and at_most(shares * BASIS, limit * average):
+        return None
+    return f"{shares} shares with its siblings, at most {limit / 100:g} % of a day's {average} shares"
+
+
 def gross_exposure(question: Question) -> str | None:
     gross = question.notional + question.exposure.gross_notional
     limit = question.limits.risk.gross_notional_max
@@ -300,6 +318,12 @@ ENTRY_RULES = (
     Rule("limit-bands", "The limit lies inside the LULD bands and the symbol is not in a limit state.", limit_bands),
     Rule("order-notional", "The order with its siblings costs at most spec.risk.orderNotionalMax.", order_notional),
     Rule("order-quantity", "The order with its siblings has at most spec.risk.orderQuantityMax shares.", order_quantity),
+    Rule("volume-unknown", "The average daily volume of the symbol is known.", volume_unknown),
+    Rule(
+        "daily-volume",
+        "The order with its siblings has at most spec.risk.dailyVolumeShareMaxBasisPoints of the symbol's average daily volume.",
+        daily_volume,
+    ),
     Rule(
         "gross-exposure",
         "With it, all that is held, open or UNKNOWN costs at most spec.risk.grossNotionalMax; long only, so gross is net.",

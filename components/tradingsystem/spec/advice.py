@@ -83,6 +83,19 @@ def _quantity_limit_before_notional(spec: TradingSystemSpec) -> Iterator[str]:
         )
 
 
+def _volume_limit_before_notional(spec: TradingSystemSpec) -> Iterator[str]:
+    turnover, share, notional = (
+        spec.universe.dollar_volume_min,
+        spec.risk.daily_volume_share_max_basis_points,
+        spec.sizing.position_notional_max,
+    )
+    if turnover * share < notional * 10_000:
+        yield (
+            f"{percent(share)} of the lowest turnover of {turnover:,} = {turnover * share / 10_000:,.0f} is less than the largest position of {notional:,}: "
+            f"below a turnover of {notional * 10_000 / share:,.0f} a day the largest is refused"
+        )
+
+
 def _few_stops_end_the_day(spec: TradingSystemSpec) -> Iterator[str]:
     notional, stop, limit = spec.sizing.position_notional_max, spec.execution.stop_loss_basis_points, spec.risk.daily_loss_max
     one = notional * stop / 10_000
@@ -181,6 +194,7 @@ REMARKS: tuple[tuple[str, str, Callable[[TradingSystemSpec], Iterator[str]]], ..
     ("capital-too-small", "spec.risk.positionsOpenMax", _capital_too_small),
     ("gross-limit-before-count", "spec.risk.grossNotionalMax", _gross_limit_before_count),
     ("quantity-limit-before-notional", "spec.risk.orderQuantityMax", _quantity_limit_before_notional),
+    ("volume-limit-before-notional", "spec.risk.dailyVolumeShareMaxBasisPoints", _volume_limit_before_notional),
     ("few-stops-end-the-day", "spec.risk.dailyLossMax", _few_stops_end_the_day),
     ("drawdown-before-daily-loss", "spec.risk.drawdownMaxPercent", _drawdown_before_daily_loss),
     ("wins-needed", "spec.execution.takeProfits", _wins_needed),

@@ -58,6 +58,14 @@ class Risk(Section, frozen=True, kw_only=True):
             "too. 25,000: five positions of the largest order of 5,000."
         ),
     ] = 25_000
+    daily_volume_share_max_basis_points: Annotated[
+        BasisPointsAboveZero,
+        NO_SCHEMA_DEFAULT,
+        about(
+            "Shares of one entry, all its brackets together, of the symbol's average daily volume; a symbol whose average is unknown is not bought. 100: one "
+            "percent, forty times the largest order at the lowest turnover that is traded, so only a mistake or a thin symbol meets it."
+        ),
+    ] = 100
     orders_per_minute_max: Annotated[
         int,
         Meta(ge=1, le=200),

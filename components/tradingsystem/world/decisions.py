@@ -333,6 +333,7 @@ def asked_again(state: State, entry: SignalReceived, seq: int) -> Decision:
         clock_at_ns=state.clock_at_ns,
         signal_at_ns=signal.at_ns,
         signal_expires_ns=signal.expires_at_ns,
+        average_volume=signal.average_volume,
         simulated_model=signal.simulated_model,
     )
     brackets: list[Bracket] = []

@@ -120,6 +120,12 @@ def _quantity(question: Question) -> tuple[str, str]:
     return f"{question.intent.quantity + question.exposure.sibling_quantity:,}", _most(f"{question.limits.risk.order_quantity_max:,}")
 
 
+def _daily_volume(question: Question) -> tuple[str, str]:
+    average, limit = question.market.average_volume, question.limits.risk.daily_volume_share_max_basis_points
+    shares = question.intent.quantity + question.exposure.sibling_quantity
+    return f"{shares:,}", _most("unknown" if average is None else f"{limit * average / 10_000:,.0f}")
+
+
 def _gross(question: Question) -> tuple[str, str]:
     return f"{question.notional + question.exposure.gross_notional:,.2f}", _most(f"{question.limits.risk.gross_notional_max:,}")
 
@@ -181,6 +187,11 @@ FIGURES: dict[str, Callable[[Question], tuple[str, str]]] = {
     "limit-bands": _bands,
     "order-notional": _notional,
     "order-quantity": _quantity,
+    "volume-unknown": lambda question: (
+        "unknown" if question.market.average_volume is None else f"{question.market.average_volume:,.0f} a day",
+        "known",
+    ),
+    "daily-volume": _daily_volume,
     "gross-exposure": _gross,
     "buying-power": _buying_power,
     "positions-open": _positions,

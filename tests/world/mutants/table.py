@@ -1,4 +1,4 @@
-"""Seventeen ways in which execution could be wrong, each as one function that is put in the place of a right one. Applied only in a process of its own.
+"""Nineteen ways in which execution could be wrong, each as one function that is put in the place of a right one. Applied only in a process of its own.
 
 Exists to try the invariants: a world that finds none of these proves nothing by finding nothing. Each names the invariant that must speak.
 """
@@ -161,6 +161,22 @@ def silence_is_never_over() -> None:
     service.Ages.changes = changes  # type: ignore[method-assign]
 
 
+def volume_is_not_counted() -> None:
+    """Any part of what trades of a symbol in a day, known or not."""
+    gate.ENTRY_RULES = tuple(rule for rule in rules.ENTRY_RULES if rule.code not in {"volume-unknown", "daily-volume"})
+
+
+def unknown_volume_is_enough() -> None:
+    """Of a symbol whose volume nobody knows any number of shares is bought."""
+    right = rules.daily_volume
+
+    def daily_volume(question: Any) -> Any:
+        return None if question.market.average_volume is None else right(question)
+
+    kept = (rule for rule in rules.ENTRY_RULES if rule.code != "volume-unknown")
+    gate.ENTRY_RULES = tuple(rule._replace(refuses=daily_volume) if rule.code == "daily-volume" else rule for rule in kept)
+
+
 MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "intent-is-not-kept": (invariants.DURABLE, intent_is_not_kept),
     "approval-does-not-expire": (invariants.APPROVED, approval_does_not_expire),
@@ -179,5 +195,7 @@ MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "fill-counts-twice": (invariants.EQUAL, fill_counts_twice),
     "positions-are-not-counted": (invariants.LIMITS, positions_are_not_counted),
     "what-is-held-is-not-counted": (invariants.LIMITS, what_is_held_is_not_counted),
+    "volume-is-not-counted": (invariants.LIMITS, volume_is_not_counted),
+    "unknown-volume-is-enough": (invariants.LIMITS, unknown_volume_is_enough),
 }
 """Name to the invariant that must find it, and how it is put in place."""

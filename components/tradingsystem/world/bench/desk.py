@@ -99,6 +99,7 @@ def signal(number: int, now_ns: int) -> Signal:
         bid=BID,
         ask=ASK,
         vix=18.0,
+        average_volume=2_000_000.0,
         regime=Regime.BULL,
         model=1,
         members=(0.7, 0.7, 0.7),

@@ -136,7 +136,7 @@ class Day:
         self.judge = Judge(self.venue, self._settings, self._subjects)
         self.plan = Plan(draw(random.Random(f"faults-{seed}"), 20.0, LENGTH_SECONDS - CALM_BEFORE_CLOSE_SECONDS))
         self.market = Market(random.Random(f"market-{seed}"))
-        self._wishes = Wishes(random.Random(f"wishes-{seed}"), SYSTEM)
+        self._wishes = Wishes(random.Random(f"wishes-{seed}"), SYSTEM, random.Random(f"volumes-{seed}"))
         self.story: list[str] = []
         self.told: list[str] = []
         self.journal_down_until = self.broker_down_until = 0.0

@@ -255,6 +255,11 @@ class Judge:
         shares = sum(one.quantity for one in (*siblings, intent))
         if shares > risk.order_quantity_max:
             self._break(LIMITS, f"{intent.cause} buys {shares} shares, at most {risk.order_quantity_max}")
+        signal = self.signals.get(intent.cause)
+        average = None if signal is None else signal.average_volume
+        if average is None or not shares * 10_000 <= risk.daily_volume_share_max_basis_points * average:
+            share = risk.daily_volume_share_max_basis_points
+            self._break(LIMITS, f"{intent.cause} buys {shares} shares of {average} a day, at most {share} basis points")
         gross = sum((abs(position.cost) for position in ledger.positions.values()), Decimal(0))
         gross += sum(
             (one.remaining * (one.limit_price or Decimal("NaN")) for one in ledger.open_orders() if str(one.side) == "buy"), Decimal(0)

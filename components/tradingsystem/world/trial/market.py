@@ -19,6 +19,7 @@ SIGMA = 0.0009  # of one second
 SIGNAL_EVERY_SECONDS = 8.5
 LIFE_NS = 60 * NS_PER_SECOND
 THIN = 2  # symbols that show few shares all day: entries that fill in part
+SELDOM = 2  # symbols of which so few shares trade on an ordinary day that some sizes are too large; of one more nothing is known
 PER_SYMBOL_MAX, WINDOW_SECONDS = 4, 610.0  # more that are sent than the throttle allows are a runaway, and a rare one
 
 
@@ -64,8 +65,11 @@ class Market:
 class Wishes:
     """The day's signals: when, and of which symbol."""
 
-    def __init__(self, chance: random.Random, system: str) -> None:
+    def __init__(self, chance: random.Random, system: str, volumes: random.Random) -> None:
         self._chance, self._system = chance, system
+        self._average_volume: dict[str, float | None] = {symbol: float(volumes.randint(400_000, 4_000_000)) for symbol in SYMBOLS}
+        seldom = volumes.sample(SYMBOLS, SELDOM + 1)
+        self._average_volume |= {symbol: float(volumes.randint(1_000, 12_000)) for symbol in seldom[:SELDOM]} | {seldom[SELDOM]: None}
         self._wished: dict[str, list[float]] = {symbol: [] for symbol in SYMBOLS}
         self._number = 0
 
@@ -99,6 +103,7 @@ class Wishes:
             bid=market.bid[place],
             ask=market.ask[place],
             vix=18.0,
+            average_volume=self._average_volume[symbol],
             regime=Regime.BULL,
             model=1,
             members=(0.7, 0.7, 0.7),
