@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -29,9 +31,11 @@ from tradingsystem.adapters.triton_shared_memory import FOLDER, SLOTS, SharedMem
 from tradingsystem.bundles.bundle import Bundle
 from tradingsystem.bundles.refusal import ModelRefused, Refusal
 from tradingsystem.bundles.triton_config import FUSED
+from tradingsystem.bundles.triton_files import SENT_TO
 from tradingsystem.domain.errors import NotAuthorized, TryAgain
 from tradingsystem.domain.features import FEATURE_COUNT
 from tradingsystem.interfaces import Inference, Scores
+from tradingsystem.process import triton_server
 from tradingsystem.process.triton_server import TritonServer
 
 pytestmark = pytest.mark.triton
@@ -311,3 +315,32 @@ def test_a_killed_server_costs_one_deadline_and_comes_back_with_its_versions(tmp
         await triton.stop()
 
     run(main())
+
+
+def test_a_killed_server_s_files_are_removed_and_nobody_else_s(tmp_path: Path) -> None:
+    """Each load lies in a folder of /tmp that Triton names itself; whoever starts the server again removes those that were sent to it."""
+    server, other = prepared(tmp_path), Path(tempfile.mkdtemp(prefix="folder", suffix="", dir=triton_server.TEMPORARY))
+    (other / "1").mkdir()
+    (other / "1" / SENT_TO).write_text("127.0.0.1:1")
+
+    def left() -> set[Path]:
+        marks = triton_server.TEMPORARY.glob(f"folder*/*/{SENT_TO}")
+        return {mark.parents[1] for mark in marks if mark.read_text() == server.settings.address}
+
+    async def main() -> None:
+        await server.start()
+        async with model_server(server, shelf()) as served:
+            await served.load((1, 2))
+        assert left()
+        await server.kill()
+        assert left()
+        await server.launch()
+        assert not left()
+        await server.stop()
+        assert not left()
+
+    try:
+        run(main())
+        assert other.exists()
+    finally:
+        shutil.rmtree(other)

@@ -238,7 +238,9 @@ class TritonModelServer:
             return
         config = as_json(configuration(model, backend, list(files)))
         try:
-            await self._client.load_model(model, headers=headers, config=config, files=as_sent(files), client_timeout=LOAD_SECONDS)
+            await self._client.load_model(
+                model, headers=headers, config=config, files=as_sent(files, self._settings.address), client_timeout=LOAD_SECONDS
+            )
         except InferenceServerException as error:
             refuse_key(error)
             if str(error.status()) in AWAY:

@@ -19,7 +19,7 @@ ANSWER_SECONDS = 30.0  # a driver that nobody has used for a while wakes up
 
 async def target_of(client: InferenceServerClient, settings: TritonSettings) -> Target:
     """What an engine must have been built for; empty where the server cannot say it. Raises ``TryAgain`` while it is away, ``NotAuthorized``."""
-    headers, files = settings.headers(), as_sent({1: reporter_files()})
+    headers, files = settings.headers(), as_sent({1: reporter_files()}, settings.address)
     try:
         await client.load_model(
             REPORTER, headers=headers, config=as_json(reporter_configuration()), files=files, client_timeout=LOAD_SECONDS

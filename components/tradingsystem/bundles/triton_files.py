@@ -15,6 +15,7 @@ from tradingsystem.bundles.triton_config import ALL, BLEND, ENSEMBLE, FILE_OF, G
 
 WRAPPER = Path(__file__).with_name("triton_wrapper.py")
 REPORTER_SOURCE = Path(__file__).with_name("triton_reporter.py")
+SENT_TO = "sent-to.txt"
 KEPT = ".kept"  # an ensemble's version has no file of its own, and a folder is sent by what lies in it
 
 
@@ -49,9 +50,11 @@ def ensemble_files(bundle: Bundle, backend: Backend = Backend.PYTHON, *, int8: b
     return {**parts, BLEND: _runnable(blend_graph(graph), backend), ENSEMBLE: {KEPT: b"\n"}}
 
 
-def as_sent(files: Mapping[int, Mapping[str, bytes]]) -> dict[str, bytes]:
-    """Files of several versions, by version and name, under the names that the repository API takes them by."""
-    return {f"file:{version}/{name}": content for version, each in sorted(files.items()) for name, content in each.items()}
+def as_sent(files: Mapping[int, Mapping[str, bytes]], address: str) -> dict[str, bytes]:
+    """Files of several versions, by version and name, under the names that the repository API takes them by; and in the first one's folder the address of the
+    server, by which whoever started it knows what it leaves behind when it is killed."""
+    sent = {f"file:{version}/{name}": content for version, each in sorted(files.items()) for name, content in each.items()}
+    return {**sent, f"file:{min(files)}/{SENT_TO}": address.encode()}
 
 
 def _runnable(graph: bytes, backend: Backend) -> dict[str, bytes]:

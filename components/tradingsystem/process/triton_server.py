@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import urllib.request
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import tradingsystem
 from tradingsystem.bundles.triton_config import Backend
+from tradingsystem.bundles.triton_files import SENT_TO
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.messages.inference_server import flags, restricted
 from tradingsystem.process.death import die_with_parent
@@ -26,6 +28,7 @@ from tradingsystem.process.private_files import read_password, write_private
 
 HOME_VARIABLE = "TRITON_HOME"
 LOOK_SECONDS = 0.05
+TEMPORARY, FOLDERS = Path("/tmp"), "folder??????"  # its own choice: it asks no environment variable
 SHARED_MEMORY = Path("/dev/shm")  # where the python backend keeps its regions
 
 
@@ -176,6 +179,10 @@ class TritonServer:
         await process.wait()
 
     def _sweep(self) -> None:
-        """Remove the regions a killed server left."""
+        """Remove the regions that a killed server left, and the folders in which it laid the files of each load."""
         for path in SHARED_MEMORY.glob(self.settings.regions() + "*"):
             path.unlink(missing_ok=True)
+        for mark in TEMPORARY.glob(f"{FOLDERS}/*/{SENT_TO}"):
+            with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+                if mark.read_bytes() == self.settings.address.encode():
+                    shutil.rmtree(mark.parents[1])

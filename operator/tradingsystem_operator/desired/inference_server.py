@@ -79,7 +79,7 @@ def _container(made: Plan, release: Release, gpu: Gpu | None) -> Object:
 
 
 def command(made: Plan) -> list[str]:
-    """A shell that reads the key and becomes tritonserver."""
+    """A shell that removes what a killed server left of its loads, which outlives the container, reads the key and becomes tritonserver."""
     workload = made.workload("triton")
     with_key = " ".join(restricted(f'"$(cat {places.TRITON_KEY_FILE})"'))
     told = flags(
@@ -92,4 +92,4 @@ def command(made: Plan) -> list[str]:
     )
     if workload.gpus and is_sidecar(made):
         told.append(ALLOW_SHARED_MEMORY)
-    return ["/bin/sh", "-c", f'exec tritonserver "$@" {with_key}', "tritonserver", *told]
+    return ["/bin/sh", "-c", f'rm -rf {places.TEMPORARY_FOLDER}/folder??????; exec tritonserver "$@" {with_key}', "tritonserver", *told]
