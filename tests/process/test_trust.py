@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tradingsystem.bundles.bundle import read_bundle, write_bundle
 from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED_MODELS, choose_in, shipped_key, trusted_in
+from tradingsystem.process.serving import PUBLIC_KEY_FILE, SHIPPED, SHIPPED_MODELS, choose_in, shipped_key, trusted_in, versions_in
 
 OLD, NEW = (Ed25519PrivateKey.from_private_bytes(bytes([byte]) * 32) for byte in (1, 2))
 
@@ -66,3 +66,8 @@ def test_what_is_no_key_is_said(store: Path) -> None:
         (store / PUBLIC_KEY_FILE).write_text(wrong, encoding="ascii")
         with pytest.raises(InvalidInput, match="64 hex digits each, one a line"):
             trusted_in(store)
+
+
+def test_the_release_has_the_number_1_and_no_other() -> None:
+    """Every other number is given by a system's own store: a second one in the package would be two versions under one number (decision 0014)."""
+    assert versions_in(None) == list(SHIPPED) == [1]

@@ -32,7 +32,7 @@ SHIPPED_MODELS = Path(tradingsystem.__file__).parent / "bundles" / "shipped"
 PUBLIC_KEY_FILE = "public_key.hex"
 KEY_BYTES = 32
 SHIPPED = (1,)
-"""The versions that the package brings."""
+"""The versions that the package brings: number 1, and never another (docs/decisions/0014-numbers-of-versions.md)."""
 
 
 def choose_in(folder: Path | None, pinned: int) -> Choice:
