@@ -40,11 +40,13 @@ class Leases(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How long a Lease holds, how often it is renewed, and after how long without success its holder stops. Each shorter than the one before it is safe."""
+    """How long a Lease holds, after how long without success its holder has stopped, how long one answer is waited for, and how often it is renewed. Each
+    shorter than the one before it is safe. The figures are those of Kubernetes' own leaders."""
 
     holds_seconds: float = 15.0
     stops_seconds: float = 10.0
-    renews_seconds: float = 3.0
+    answers_seconds: float = 4.0
+    renews_seconds: float = 2.0
 
 
 class Leader:
@@ -71,25 +73,26 @@ class Leader:
     async def acquire(self) -> None:
         """Return once this process is the leader. It waits for ever, since a follower has nothing better to do."""
         told = ""
-        while not await self._attempt():
+        while not await self._attempt(self._terms.answers_seconds):
             holder = ((self._record or {}).get("spec") or {}).get("holderIdentity") or "nobody"
             if holder != told:
                 told = holder
                 log.info("standing_by", lease=self._name, holder=holder)
-            await asyncio.sleep(self._terms.renews_seconds * random.uniform(0.5, 1.0))
+            pause, free_in = self._terms.renews_seconds * random.uniform(0.5, 1.0), self._free_in_seconds()
+            await asyncio.sleep(min(pause, free_in) if free_in > 0 else pause)
         self.leads = True
         metrics.leader.set(1)
         log.info("leads", lease=self._name, identity=self._identity)
 
     async def keep(self) -> str:
-        """Renew until it is lost; returns why. Whoever called must stop writing at once."""
+        """Renew until it is lost; returns why, at the latest ``stops_seconds`` after it was last renewed. Whoever called must stop writing at once."""
         while True:
-            await asyncio.sleep(self._terms.renews_seconds)
-            if not await self._attempt():
+            await asyncio.sleep(min(self._terms.renews_seconds, self._left_seconds()))
+            if not await self._attempt(min(self._terms.answers_seconds, self._left_seconds())):
                 holder = ((self._record or {}).get("spec") or {}).get("holderIdentity", "")
                 if holder != self._identity and self._record is not None:
                     return self._lose(f"{holder or 'somebody'} holds the Lease now")
-                if self._monotonic() - self._renewed > self._terms.stops_seconds:
+                if self._left_seconds() <= 0:
                     return self._lose(f"not renewed for {self._terms.stops_seconds:g} s")
 
     async def release(self) -> None:
@@ -108,10 +111,14 @@ class Leader:
         metrics.leader.set(0)
         return why
 
-    async def _attempt(self) -> bool:
+    def _left_seconds(self) -> float:
+        """For how long whoever holds it may still try to renew it."""
+        return max(0.0, self._renewed + self._terms.stops_seconds - self._monotonic())
+
+    async def _attempt(self, within_seconds: float) -> bool:
         """Take or renew it, if it is free or ours. A server that does not answer in time counts as no."""
         try:
-            async with asyncio.timeout(self._terms.renews_seconds):
+            async with asyncio.timeout(within_seconds):
                 return await self._take()
         except (TryAgain, TimeoutError) as error:
             log.warning("lease_not_reached", lease=self._name, reason=str(error) or "no answer in time")
@@ -147,8 +154,12 @@ class Leader:
             return True
         record = (holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         if record != self._seen[0]:
-            self._seen = (record, self._monotonic())
-        return self._monotonic() - self._seen[1] > float(spec.get("leaseDurationSeconds") or self._terms.holds_seconds)
+            self._seen = (record, self._monotonic() + float(spec.get("leaseDurationSeconds") or self._terms.holds_seconds))
+        return self._free_in_seconds() <= 0
+
+    def _free_in_seconds(self) -> float:
+        """For how long the record that was seen last still holds; 0 when it does no more, or none was seen."""
+        return max(0.0, self._seen[1] - self._monotonic())
 
     def _made(self) -> Object:
         spec = {
