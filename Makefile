@@ -15,6 +15,7 @@ PYTHON ?= python3
 UV := .tools/uv/bin/uv
 BIN := .venv/bin
 WORKERS ?= 2
+E2E_WORKERS ?= 2
 PYTEST_FLAGS ?= -q
 
 export UV_PYTHON_DOWNLOADS := never
@@ -115,13 +116,14 @@ cluster-down: venv  ## end it; its logs stay
 tools: venv  ## helm, kubeconform, kube-score and actionlint, built from Go modules: what the tests of charts and workflows ask for
 	@$(BIN)/python -m tests.cluster.run tools
 
-images: venv  ## the images of images/, as archives for a cluster on this machine (docker, else buildah as root)
-	@$(BIN)/python -m tests.cluster.images
+images: venv  ## the images of images/, as archives for a cluster on this machine (docker, else buildah as root; TRITON=1: tritonserver for a CPU as well)
+	@$(BIN)/python -m tests.cluster.images $(if $(TRITON),--triton-cpu)
 
-e2e: venv  ## the operator on a real cluster with real pods: everything tests/kubernetes promises (as root; K=expression picks tests)
+e2e: venv  ## the operator on real clusters with real pods, two at a time: everything tests/kubernetes promises (as root; K=expression picks tests)
 	@$(BIN)/python -m tests.cluster.run build
 	$(BIN)/python -m tests.cluster.run tools
-	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m pods $(if $(K),-k '$(K)') tests/cluster tests/kubernetes
+	$(BIN)/python -m tests.cluster.images $(if $(K),,--triton-cpu) > /dev/null
+	$(BIN)/pytest $(PYTEST_FLAGS) -n $(E2E_WORKERS) --dist loadfile --capture=no --durations=0 --durations-min=5 -m pods $(if $(K),-k '$(K)') tests/cluster tests/kubernetes
 
 models: venv  ## bundle 1 again, from its seeded recipe
 	@$(BIN)/python -m tradingsystem.world.recipe

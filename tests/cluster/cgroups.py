@@ -1,6 +1,7 @@
 """The control groups of one node: one folder in every hierarchy, removed with everything below it when the node is gone.
 
-Containers end when the node's process namespace ends; what stays are empty folders of the kernel, and those this removes. It moves and ends nothing.
+Containers end when the node's process namespace ends; what stays are empty folders of the kernel, and those this removes. It moves and ends nothing, and says
+which processes are a container's.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ def make(name: str) -> None:
         for setting, weight in WEIGHTS.items():
             if (group / setting).exists():
                 (group / setting).write_text(weight)
+
+
+def processes(name: str, container: str) -> list[int]:
+    """The processes of a container of that group, by this machine's numbers; the first is the one that it was started with."""
+    for hierarchy in hierarchies():
+        for listed in (hierarchy / name).rglob("cgroup.procs"):
+            if container in listed.parent.name:
+                return sorted(int(pid) for pid in listed.read_text().split())
+    return []
 
 
 def remove(name: str) -> list[Path]:

@@ -31,6 +31,13 @@ ATTEMPTS = 3  # a port that was free may be taken by the time a program binds it
 TAIL_CHARACTERS = 1_500
 SERVICE_ADDRESSES = "10.96.0.0/16"
 LOOPBACK = "127.0.0.1"
+AGAIN = """
+while began=$(date +%s); do
+  "$@"; status=$?
+  [ $(($(date +%s) - began)) -gt 10 ] || exit $status
+  echo "$0 ended with $status and is started again"
+done
+"""
 
 
 class NotStarted(Exception):
@@ -115,10 +122,12 @@ class ControlPlane:
 
     @contextlib.contextmanager
     def without_api_server(self) -> Iterator[None]:
-        """The API server is stopped, and started again with the same data at the end."""
+        """The API server is killed, and started again with the same data at the end. A server that is asked to end takes its own address out of the Service
+        `kubernetes` first, and nodes that are slow to hear of its return keep pods from it for a minute more."""
         part = next(part for part in self.parts if part.name == API_SERVER.name)
         words = part.process.args
-        _end(part)
+        part.process.kill()
+        part.process.wait()
         try:
             yield
         finally:
@@ -150,17 +159,8 @@ class ControlPlane:
         self._wait("kube-apiserver", self._api_ready)
         if self._whole:
             controllers, scheduler = free_ports(2)
-            self._launch(CONTROLLER_MANAGER, *self._controller_flags(controllers))
-            self._launch(
-                SCHEDULER,
-                "--kubeconfig",
-                str(self.kubeconfig),
-                "--bind-address",
-                "127.0.0.1",
-                "--secure-port",
-                str(scheduler),
-                "--leader-elect=false",
-            )
+            self._launch(CONTROLLER_MANAGER, *self._controller_flags(controllers), again=True)
+            self._launch(SCHEDULER, *self._scheduler_flags(scheduler), again=True)
             self._wait("controllers", self._default_account_exists)
 
     def _etcd_flags(self, client: str, peer: str) -> tuple[str, ...]:
@@ -201,14 +201,24 @@ class ControlPlane:
             *("--kubeconfig", str(self.kubeconfig), "--bind-address", "127.0.0.1", "--secure-port", str(port)),
             *("--service-account-private-key-file", f"{keys}/service-account.key", "--root-ca-file", f"{keys}/ca.crt"),
             *("--use-service-account-credentials", "--leader-elect=false"),  # there is one, and it is to outlive its API server's absence
+            *("--node-monitor-grace-period", "150s"),  # a node that was not heard because its API server was away is not lost
             *("--cluster-signing-cert-file", f"{keys}/ca.crt", "--cluster-signing-key-file", f"{keys}/ca.key"),
         )
 
-    def _launch(self, program: Program, *flags: str) -> None:
+    def _scheduler_flags(self, port: int) -> tuple[str, ...]:
+        return (
+            *("--kubeconfig", str(self.kubeconfig), "--bind-address", "127.0.0.1", "--secure-port", str(port)),
+            "--leader-elect=false",
+        )
+
+    def _launch(self, program: Program, *flags: str, again: bool = False) -> None:
+        """Start a part. ``again``: start it again when it ends, as a kubelet would, unless it has hardly run: a scheduler that doubts its memory ends."""
         log = self.folder / "log" / f"{program.name}.log"
         with log.open("wb") as output:
             # setpriv asks the kernel to kill the program when this process dies, however it dies.
             command = ["setpriv", "--pdeathsig", "KILL", str(path_of(program)), *flags]
+            if again:
+                command = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", AGAIN, program.name, *command]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=self.folder)
         self.parts.append(Part(program.name, process, log))
 

@@ -44,7 +44,14 @@ class Link:
 
     def exists(self) -> bool:
         """Whether this machine has its end of the wire."""
-        return Path("/sys/class/net", self.name).exists()
+        return self.index() > 0
+
+    def index(self) -> int:
+        """Which interface it is, 0 when there is none: a name is given again, an index is not."""
+        try:
+            return int(Path("/sys/class/net", self.name, "ifindex").read_text())
+        except OSError:
+            return 0
 
 
 def wait_for_namespace(pid: int) -> None:

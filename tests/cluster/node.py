@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +35,8 @@ READY_WITHIN_SECONDS = 120.0
 GONE_WITHIN_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 0.2
 REMOVED = ("node", "volumes")
+SOCKET_BYTES_MAX = 107  # of a Unix socket's name, by the kernel
+LONGEST_SOCKET = "node/kubelet/pod-resources/4294967295"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -72,6 +76,8 @@ class Cluster:
         covered = [place for place in COVERED if self.folder.is_relative_to(place)]
         if covered:
             raise NotStarted(f"{self.folder} lies under {covered[0]}, which the node hides from itself; choose another --folder")
+        if len(bytes(self.folder / LONGEST_SOCKET)) > SOCKET_BYTES_MAX:
+            raise NotStarted(f"{self.folder} is too long for the kubelet's sockets in it; choose a shorter --folder")
         require(NODE_PACKAGES, self._say)
         self._clear()
         (self.folder / "node").mkdir(parents=True)
@@ -102,6 +108,12 @@ class Cluster:
         """Give the node an image from a docker or OCI archive."""
         assert self._shell is not None
         import_image(self._shell.process.pid, archive)
+
+    def kill_container(self, identity: str) -> None:
+        """SIGKILL for what a container was started with, by the identity that the kubelet tells; the kubelet starts it again."""
+        found = cgroups.processes(self.group, identity.rpartition("/")[2])
+        assert found, f"no process of container {identity}"
+        os.kill(found[0], signal.SIGKILL)
 
     def tag_image(self, name: str, other: str) -> None:
         """The same image under another name, as if it were another release."""

@@ -81,6 +81,7 @@ def _kubelet(folder: Path, group: str) -> Object:
         "podLogsDir": f"{folder}/log/pods",
         "volumePluginDir": f"{folder}/node/volume-plugins",
         "serializeImagePulls": False,
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},  # who is killed ten times by a test is not waited for ten minutes
     }
 
 

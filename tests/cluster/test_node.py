@@ -16,6 +16,7 @@ import pytest
 
 from tests.cluster import cgroups, images
 from tests.cluster.api import Api
+from tests.cluster.control_plane import NotStarted
 from tests.cluster.link import Link
 from tests.cluster.node import Cluster
 from tests.cluster.packages import IMAGE_PACKAGES, lacking
@@ -64,18 +65,30 @@ def create(api: Api, path: str, body: dict[str, Any]) -> None:
     assert status == 201, answer
 
 
+def groups_of(link: Link) -> set[tuple[Path, int]]:
+    """The control groups of a cluster, each with what tells it from another one of that name."""
+    folders = [hierarchy / link.name for hierarchy in cgroups.hierarchies()]
+    return {(folder, folder.stat().st_ino) for folder in folders if folder.exists()}
+
+
 def phase(api: Api, name: str) -> str:
     found: str = api.ask("GET", f"{PODS}/{name}")[1]["status"].get("phase", "")
     return found
 
 
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cluster's; a test's own would be too long for the kubelet's sockets."""
+    return tmp_path_factory.mktemp("node")
+
+
 @pytest.mark.pods
 @pytest.mark.timeout(600)
-def test_pods_run_the_image_with_volume_service_and_names(tmp_path: Path) -> None:
+def test_pods_run_the_image_with_volume_service_and_names(folder: Path) -> None:
     """nats-server keeps a stream on a claimed volume; another pod reaches it by its Service's name; afterwards only logs are left."""
     assert not lacking(IMAGE_PACKAGES), "make images"
     images.build((images.COMPONENTS,), lambda _text: None)
-    with Cluster(tmp_path) as cluster, contextlib.closing(Api(cluster.kubeconfig)) as api:
+    with Cluster(folder) as cluster, contextlib.closing(Api(cluster.kubeconfig)) as api:
         cluster.import_image(images.COMPONENTS.archive)
         claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
         create(api, f"{PODS.rpartition('/')[0]}/persistentvolumeclaims", {"metadata": {"name": "journal"}, "spec": claim})
@@ -105,29 +118,36 @@ def test_pods_run_the_image_with_volume_service_and_names(tmp_path: Path) -> Non
             log = str(api.ask("GET", f"{PODS}/{name}/log")[1])
             assert phase(api, name) == "Succeeded", log
             assert said in log
-        link, kubeconfig = cluster.link, cluster.kubeconfig
+        link, kubeconfig, index, groups = cluster.link, cluster.kubeconfig, cluster.link.index(), groups_of(cluster.link)
     assert not kubeconfig.exists()
-    assert not link.exists()
-    assert not [path for hierarchy in cgroups.hierarchies() if (path := hierarchy / link.name).exists()]
-    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {"log"}
+    assert link.index() != index  # another cluster may have taken the number by now
+    assert groups
+    assert not groups_of(link) & groups
+    assert str(folder) not in Path("/proc/self/mounts").read_text()
+    assert {path.name for path in folder.iterdir()} == {"log"}
 
 
 @pytest.mark.pods
 @pytest.mark.timeout(300)
-def test_a_killed_holder_takes_its_node_along(tmp_path: Path) -> None:
+def test_a_killed_holder_takes_its_node_along(folder: Path) -> None:
     """kill -9 of what holds the cluster ends every process of the node, and the next start is not hindered."""
     words = ["from tests.cluster.node import Cluster", "from pathlib import Path", "import time"]
-    words += [f"with Cluster(Path({str(tmp_path)!r})) as c: print(c.link.number, c.parts[-1].process.pid, flush=True); time.sleep(300)"]
+    words += [f"with Cluster(Path({str(folder)!r})) as c: print(c.link.number, c.parts[-1].process.pid, flush=True); time.sleep(300)"]
     with subprocess.Popen([sys.executable, "-c", "\n".join(words)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         number, pid = map(int, process.stdout.readline().split())
-        started = started_at(pid)
+        started, index = started_at(pid), Link(number).index()
         process.send_signal(signal.SIGKILL)
-    wait_until(lambda: started_at(pid) != started and not Link(number).exists(), "the node ends")
-    with Cluster(tmp_path):
+    wait_until(lambda: started_at(pid) != started and Link(number).index() != index, "the node ends")
+    with Cluster(folder):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"log"}
+    assert {path.name for path in folder.iterdir()} == {"log"}
+
+
+def test_a_folder_that_is_too_long_is_refused() -> None:
+    """Before anything is started, with what to do."""
+    with pytest.raises(NotStarted, match="choose a shorter"):
+        Cluster(Path("/somewhere") / ("long" * 20)).start()
 
 
 def test_what_is_missing_is_named_with_its_package() -> None:

@@ -252,7 +252,7 @@ CATALOGUE = (
         (
             "tests/operator/test_triton_pod.py::test_triton_answers_the_cuts_and_nobody_waits_for_it",
             "tests/operator/test_status.py::test_a_bundle_that_serves_in_process_while_triton_is_not_ready_is_said_so",
-            "tests/kubernetes/test_5_placement_and_scale.py::test_no_such_gpu_is_said_with_its_reason",
+            "tests/kubernetes/test_5_placement.py::test_no_such_gpu_is_said_with_its_reason",
         ),
         "the drain of a real node",
     ),
@@ -283,7 +283,7 @@ CATALOGUE = (
         "Operator killed in the middle of its work",
         "The next start converges, no trading pod is restarted",
         (
-            "tests/kubernetes/test_2_repair.py::test_an_operator_killed_mid_apply_restarts_nothing",
+            "tests/kubernetes/test_1_a_session_with_repairs.py::test_an_operator_killed_mid_apply_restarts_nothing",
             "tests/operator/test_reconcile.py::test_killed_again_and_again_it_converges_to_one_revision",
         ),
     ),
@@ -291,7 +291,7 @@ CATALOGUE = (
         "Kubernetes API, or the operator, away for long",
         "Pods trade on and the kill switch works; after 15 minutes Reducing, after an hour Halted, and back by itself",
         (
-            "tests/kubernetes/test_2_repair.py::test_without_an_api_server_pods_trade_on",
+            "tests/kubernetes/test_1_a_session_with_repairs.py::test_without_an_api_server_pods_trade_on",
             f"{AGES}::test_a_silence_is_told_once_at_each_step_and_once_when_it_ends",
             f"{AGES}::test_reducing_by_age_opens_nothing_and_closes_what_is_held",
             f"{AGES}::test_halted_by_age_cancels_open_entries_and_ends_by_itself",

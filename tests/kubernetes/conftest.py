@@ -1,4 +1,4 @@
-"""One cluster with the operator installed, for all files of this folder; its logs stay in the run's temporary folder."""
+"""One cluster with the operator installed for each worker, shared by the files that it runs; its logs stay in the run's temporary folder."""
 
 from __future__ import annotations
 

@@ -50,10 +50,10 @@ def without_gpu(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": {"capacity": capacity, "allocatable": capacity}}
 
 
-A100_40 = node("a100-40", memory_mib=40_536, capability="8.0")
-A100_80 = node("a100-80", memory_mib=81_251, capability="8.0")
+A100_40 = node("a100-40", memory_mib=40_536, capability="8.0", count=8)
+A100_80 = node("a100-80", memory_mib=81_251, capability="8.0", count=8)  # a system that goes holds its GPU for a minute more
 A100_MIG = node("a100-mig", memory_mib=9_856, capability="8.0", resource="nvidia.com/mig-2g.10gb", count=3)
-T4 = node("t4", memory_mib=15_360, capability="7.5")
+T4 = node("t4", memory_mib=15_360, capability="7.5", count=4)
 
 
 @contextlib.contextmanager

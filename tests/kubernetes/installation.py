@@ -10,6 +10,7 @@ import base64
 import contextlib
 import datetime
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from tests.cluster.node import Cluster
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "tradingsystem-operator"
 AUDITOR = ROOT / "tests" / "audit" / "audit.py"
+CHART_VALUES = ("--set", f"release.tritonCpuImage={images.TRITON_CPU.name}")  # the node has it once a test asks for it
 OPERATOR_NAMESPACE = "tradingsystem-system"
 NAMESPACE = "default"
 SYSTEMS = f"/apis/tradingsystem.dev/v1alpha1/namespaces/{NAMESPACE}/tradingsystems"
@@ -38,17 +40,20 @@ MERGE = "application/merge-patch+json"
 BROKER_KEYS = {"APCA-API-KEY-ID": "simulation", "APCA-API-SECRET-KEY": "simulation"}
 SIMULATOR_PORT = 8_090
 NATS_PORT = 4_222
+METRICS_PORT = 8_000
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases"
 HALF_DAY = "2026-11-27"  # the day after Thanksgiving: New York closes at one
 LOOK_AGAIN_SECONDS = 0.2
+BEGAN = time.monotonic()
 SERVICES = ("nats", "simulator", "ingestion", "filter", "execution", "models", "recorder", "monitor", "watcher")
 
 Object = dict[str, Any]
 
 
 def say(text: str) -> None:
-    """A figure for whoever reads the run; pytest shows it with -s and in the summary of the run's log."""
-    sys.stderr.write(f"e2e  {text}\n")
+    """A figure for whoever reads the run, with the seconds since it began; `make e2e` shows it at once."""
+    sys.stderr.write(f"{os.environ.get('PYTEST_XDIST_WORKER', 'e2e')} {time.monotonic() - BEGAN:7.1f} s  {text}\n")
+    sys.stderr.flush()
 
 
 def wait(what: str, true: Callable[[], Any], seconds: float) -> Any:
@@ -142,6 +147,7 @@ class Installation:
 
     def apply(self, document: Object) -> Object:
         """As `kubectl apply --server-side` does."""
+        self.api.close()  # other files may have run meanwhile, for so long that the server has closed the connection
         return self.patch(f"{SYSTEMS}/{document['metadata']['name']}?fieldManager=tests&force=true", document, APPLY)
 
     def system(self, name: str) -> Object:
@@ -209,6 +215,13 @@ class Installation:
             log = "" if _is_ready(pod) else str(self.api.ask("GET", place)[1])
             say(f"{pod['metadata']['name']}: {pod['status'].get('phase')} {states}\n{log}")
 
+    def metric(self, name: str, service: str, wanted: str, label: str = "") -> float:
+        """One number of a service's own metrics, the sum over its labels, or over those with ``label``."""
+        address = self.pod(name, service)["status"]["podIP"]
+        with urllib.request.urlopen(f"http://{address}:{METRICS_PORT}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition("{")[0].partition(" ")[0] == wanted and label in line)
+
     # --- the simulated broker ----------------------------------------------------------------------------------------
 
     def venue(self, name: str, path: str) -> Any:
@@ -259,7 +272,20 @@ class Installation:
         wait("operator: ready", lambda: (pod := self.operator_pod()) is not None and _is_ready(pod) and renewed(), seconds)
 
     def kill_operator(self) -> None:
-        """Its pod goes at once, without a word to the process; return when there is another."""
+        """SIGKILL for its process; return when the kubelet has started another in the same pod."""
+        pod = self.operator_pod()
+        assert pod is not None
+        (before,) = pod["status"]["containerStatuses"]
+        self.cluster.kill_container(before["containerID"])
+
+        def another() -> bool:
+            new = self.operator_pod()
+            return new is not None and new["status"]["containerStatuses"][0]["restartCount"] > before["restartCount"]
+
+        wait("operator: started again", another, 60)
+
+    def delete_operator_pod(self) -> None:
+        """Its pod goes at once, without a word to the process; return when there is another, which has to wait for the Lease."""
         pod = self.operator_pod()
         assert pod is not None
         self.delete(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod['metadata']['name']}", gracePeriodSeconds=0)
@@ -297,7 +323,8 @@ def installed(folder: Path) -> Iterator[Installation]:
         for image in images.IMAGES:
             cluster.import_image(image.archive)
         say(f"cluster with images: after {time.monotonic() - began:.1f} s")
-        helm(cluster.kubeconfig, "install", "tradingsystem-operator", str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace")
+        install = ("install", "tradingsystem-operator", str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace")
+        helm(cluster.kubeconfig, *install, *CHART_VALUES)
         made = Installation(cluster, api)
         made.wait_operator()
         yield made

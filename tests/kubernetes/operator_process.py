@@ -1,10 +1,11 @@
-"""The operator as a process of this machine, outside of any cluster: for what needs an API server and no pods."""
+"""The operator as a process of this machine, outside of any cluster: for what needs an API server and no pods; and what it costs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -13,9 +14,15 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from tests.cluster.api import Api
 from tests.cluster.control_plane import free_ports
+from tests.kubernetes.installation import APPLY, ROOT, SYSTEMS, Object, wait
 
+DEFINITION = ROOT / "manifests/crd/tradingsystems.tradingsystem.dev.yaml"
 READY_WITHIN_SECONDS = 90.0
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ([-+0-9.eEinfa]+)$")
 
@@ -36,6 +43,15 @@ class OperatorProcess:
             return bool(self.ask("/readyz"))
         return False
 
+    def kill(self) -> None:
+        """SIGKILL: no word to anybody."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def total(self, name: str) -> float:
+        """A counter summed over its labels."""
+        matches = [match for line in self.ask("/metrics").splitlines() if (match := SAMPLE.match(line)) and match[1] == name]
+        return sum(float(match[3]) for match in matches)
+
     def buckets(self, name: str) -> list[tuple[float, float]]:
         """A histogram summed over its labels: upper bound to count at most that."""
         found: dict[float, float] = {}
@@ -52,8 +68,9 @@ class OperatorProcess:
         return next(bound for bound, count in buckets if count >= share * buckets[-1][1])
 
     def memory_mib(self) -> float:
+        """The most it has ever had."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
     def processor_seconds(self) -> float:
         words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -79,3 +96,21 @@ def operator(kubeconfig: Path, log: Path, *flags: str) -> Iterator[OperatorProce
     finally:
         process.terminate()
         process.wait(30)
+
+
+def ask(api: Api, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Any:
+    """The answer of a request that must succeed."""
+    status, answer = api.ask(method, path, body, content)
+    assert status in {200, 201}, f"{method} {path}: {status} {answer}"
+    return answer
+
+
+def define(api: Api) -> None:
+    """The resource's definition, ready to be used."""
+    ask(api, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(DEFINITION.read_text()))
+    wait("the definition: served", lambda: api.ask("GET", SYSTEMS)[0] == 200, 30)
+
+
+def create(api: Api, document: Object) -> None:
+    """As `kubectl apply --server-side` does."""
+    ask(api, "PATCH", f"{SYSTEMS}/{document['metadata']['name']}?fieldManager=tests&force=true", document, APPLY)

@@ -1,4 +1,4 @@
-"""Issue 5, "Shows it works", 5: which node a system with a GPU gets, or why none; and what fifty systems cost an operator whose pods are left out.
+"""Issue 5, "Shows it works", 5: which node a system with a GPU gets, or why none.
 
 Nodes are kwok's, so only the scheduler's choice is real here; the API server, the scheduler and the operator are.
 """
@@ -6,42 +6,18 @@ Nodes are kwok's, so only the scheduler's choice is real here; the API server, t
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
 from tests.kubernetes.gpu_nodes import A100_40, A100_80, A100_MIG, T4, kwok, without_gpu
-from tests.kubernetes.installation import APPLY, SYSTEMS, Object, say, simulation, wait
-from tests.kubernetes.operator_process import OperatorProcess, operator
+from tests.kubernetes.installation import SYSTEMS, Object, say, simulation, wait
+from tests.kubernetes.operator_process import ask, create, define, operator
 
 pytestmark = [pytest.mark.pods, pytest.mark.kwok, pytest.mark.timeout(600)]
-
-ROOT = Path(__file__).resolve().parents[2]
-DEFINITION = ROOT / "manifests/crd/tradingsystems.tradingsystem.dev.yaml"
-SYSTEMS_COUNT = 50
-RECONCILE = "tradingsystem_operator_reconcile_seconds"
-
-
-def ask(api: Api, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Any:
-    status, answer = api.ask(method, path, body, content)
-    assert status in {200, 201}, f"{method} {path}: {status} {answer}"
-    return answer
-
-
-def define(api: Api) -> None:
-    """The resource's definition, ready to be used."""
-    ask(api, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(DEFINITION.read_text()))
-    wait("the definition: served", lambda: api.ask("GET", SYSTEMS)[0] == 200, 30)
-
-
-def create(api: Api, document: Object) -> None:
-    ask(api, "PATCH", f"{SYSTEMS}/{document['metadata']['name']}?fieldManager=tests&force=true", document, APPLY)
 
 
 @pytest.fixture(scope="module")
@@ -127,32 +103,3 @@ def test_no_such_gpu_is_said_with_its_reason(scheduled: Api) -> None:
     assert pod is None or not pod["spec"].get("nodeName")
     wait("none: the filter bound", lambda: (pod_of(scheduled, "none", "filter") or {"spec": {}})["spec"].get("nodeName"), 240)
     ask(scheduled, "DELETE", f"{SYSTEMS}/none")
-
-
-def report(running: OperatorProcess, began: float, used: float, what: str) -> None:
-    p50, p99 = (running.quantile(RECONCILE, share) for share in (0.5, 0.99))
-    cost = f"{running.memory_mib():.0f} MiB, {running.processor_seconds() - used:.1f} processor seconds in {time.monotonic() - began:.1f} s"
-    say(f"{what}: reconcile p50 at most {p50:g} s, p99 at most {p99:g} s; {cost}")
-
-
-def test_fifty_systems_without_pods(tmp_path: Path) -> None:
-    """An API server alone, so no pod is ever made: every system gets its objects and a status; what that costs is printed."""
-    with ControlPlane(tmp_path, say=say) as plane, contextlib.closing(Api(plane.kubeconfig)) as api:
-        define(api)
-        with operator(plane.kubeconfig, tmp_path / "log" / "operator.log") as running:
-            began, used = time.monotonic(), running.processor_seconds()
-            for number in range(SYSTEMS_COUNT):
-                create(api, simulation(f"many-{number:02}"))
-
-            def all_said() -> bool:
-                found = ask(api, "GET", SYSTEMS)["items"]
-                return len(found) == SYSTEMS_COUNT and all(each.get("status", {}).get("revision") == 1 for each in found)
-
-            wait(f"{SYSTEMS_COUNT} systems: rendered", all_said, 300)
-            report(running, began, used, f"{SYSTEMS_COUNT} systems made")
-            workloads = sum(
-                len(ask(api, "GET", f"/apis/apps/v1/namespaces/default/{kind}")["items"]) for kind in ("deployments", "statefulsets")
-            )
-            say(f"workloads: {workloads}")
-            assert workloads >= SYSTEMS_COUNT
-            assert running.memory_mib() < 512
