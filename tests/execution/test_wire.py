@@ -16,10 +16,11 @@ from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.domain.control import CommandKind
 from tradingsystem.domain.orders import OrderIntent
 from tradingsystem.domain.splits import Rebased
-from tradingsystem.domain.trading import LatchKind, TradingState
+from tradingsystem.domain.trading import LatchKind, TradingState, TradingStatus
 from tradingsystem.execution import inbox, recovery, restoring, service
 from tradingsystem.execution.protection import cover_of
 from tradingsystem.execution.recovery import fold
+from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import decode, encode
 from tradingsystem.simulator.alpaca_corporate_actions import StockSplit
 from tradingsystem.simulator.faults import RestFault, RestFaultKind, Scenario
@@ -35,6 +36,30 @@ def played(venue: Venue, story: Callable[[Venue], Awaitable[None]]) -> None:
             await story(venue)
 
     asyncio.run(run())
+
+
+def test_a_halt_is_confirmed_while_market_time_stands_still() -> None:
+    """After a simulated day no market second ends any more; the broker is asked all the same, or a deletion would wait for a word that never comes."""
+
+    async def story(venue: Venue) -> None:
+        running = Running(venue)
+        await running.start()
+        await venue.signal("AAA")
+        await venue.until(lambda: venue.shares("AAA") == 40)
+        venue.stop()
+        confirmed = asyncio.Event()
+
+        def hear(delivery: Delivery) -> None:
+            status = decode(delivery.payload, TradingStatus)
+            if status.state is TradingState.HALTED and status.halt_confirmed:
+                confirmed.set()
+
+        await venue.bus.subscribe(venue.subjects.state("execution"), hear)
+        assert (await venue.command(CommandKind.HALT)).accepted
+        await asyncio.wait_for(confirmed.wait(), 20.0)
+        await running.stop()
+
+    played(Venue(speed=1.0), story)
 
 
 def test_signal_to_flat_over_the_wire() -> None:
@@ -77,10 +102,10 @@ def test_what_is_held_is_told_when_market_time_stands_still() -> None:
         venue.stop()
         told, arrived = len(venue.statuses), asyncio.Event()
         subscription = await venue.bus.subscribe(venue.subjects.state("execution"), lambda _: arrived.set())
-        for _ in range(2):
+        for _ in range(5):  # by the second the last piece of market time has been taken over
             arrived.clear()
             await asyncio.wait_for(arrived.wait(), 10)
-        assert len(venue.statuses) >= told + 2
+        assert len(venue.statuses) >= told + 5
         assert venue.statuses[-1].at_ns == venue.statuses[-2].at_ns
         await subscription.close()
         venue.step()

@@ -45,6 +45,7 @@ from tradingsystem.telemetry.dropping import Dropping
 
 TICK_NS = NS_PER_SECOND
 TICK_MACHINE_NS = 50 * NS_PER_MILLISECOND
+STILL_SECONDS = 2.0  # longer than a market second ever is while it runs
 STATUS_MACHINE_NS = 250 * NS_PER_MILLISECOND
 WAITING_MAX = 20_000
 LAG_MAX = 64  # applied entries that may wait for an intent before they are journaled
@@ -321,10 +322,12 @@ class ExecutionService:
         self._offer(inbox.ConnectionChanged(received_at_ns=self._clock.now(), connected=connected))
 
     async def _tick(self) -> None:
-        """Once a market second, at most twenty times a machine second."""
+        """Once a market second, at most twenty times a machine second; now and then, too, while market time stands still: a halt is still confirmed."""
         while True:
             before_ns = self._clock.monotonic()
-            await self._clock.sleep_until(self._clock.now() + TICK_NS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STILL_SECONDS):
+                    await self._clock.sleep_until(self._clock.now() + TICK_NS)
             early_ns = before_ns + TICK_MACHINE_NS - self._clock.monotonic()
             if early_ns > 0:
                 await asyncio.sleep(early_ns / NS_PER_SECOND)
