@@ -10,11 +10,13 @@ import http.client
 import json
 import ssl
 import tempfile
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
 TIMEOUT_SECONDS = 30.0
+IDLE_SECONDS = 20.0  # less than any API server waits before it closes a connection
 
 
 class Api:
@@ -32,6 +34,7 @@ class Api:
                 context.load_cert_chain(pair.name)
         server = urllib.parse.urlsplit(cluster["server"])
         assert server.hostname is not None
+        self._asked_at = time.monotonic()
         self._connection = http.client.HTTPSConnection(server.hostname, server.port, context=context, timeout=TIMEOUT_SECONDS)
 
     def table(self, path: str) -> dict[str, Any]:
@@ -47,6 +50,9 @@ class Api:
     ) -> tuple[int, Any]:
         """Status and answer; the answer is JSON where the server says so, else text: a pod's log may begin like JSON."""
         text = None if body is None else json.dumps(body)
+        if time.monotonic() - self._asked_at > IDLE_SECONDS:
+            self._connection.close()  # it may be closed at the other end; the next request opens a new one
+        self._asked_at = time.monotonic()
         try:
             self._connection.request(method, path, text, self._identity | {"Content-Type": content, "Accept": accept})
             response = self._connection.getresponse()
