@@ -233,6 +233,12 @@ async def counted(client: InferenceServerClient, version: int) -> int:
     return int((await client.get_inference_statistics(FUSED, str(version))).model_stats[0].inference_count)
 
 
+def stall(pid: int) -> None:
+    """SIGSTOP of a child; returns when every thread stands, since the signal is delivered some time after it was sent."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+
+
 def test_a_late_answer_writes_where_nobody_reads(triton: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stalled server: each question whose answer did not come keeps its slot, without one the question fails at once, and afterwards all are right."""
     monkeypatch.setattr(triton_shared_memory, "LEFT_ALONE_SECONDS", 3.0)
@@ -245,7 +251,7 @@ def test_a_late_answer_writes_where_nobody_reads(triton: TritonServer, monkeypat
             await server.load((1,))
             await shared.infer(golden.features)
             assert triton.process is not None
-            os.kill(triton.process.pid, signal.SIGSTOP)
+            stall(triton.process.pid)
             stalled = time.monotonic()
             try:
                 for _ in range(SLOTS):
