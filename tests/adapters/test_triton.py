@@ -219,7 +219,7 @@ def test_a_load_beside_a_version_does_not_start_it_again(triton: TritonServer) -
             with pytest.raises(ModelRefused):
                 await server.load((1, CORRUPT))
             await server.load((1, 2))
-            assert await counted(client, 1) == before
+            assert await counted(client, 1) >= before, "the last question may be counted after it was answered"
             await server.load((2,))
             await server.load((1, 2))
             assert await counted(client, 1) < before, "one that was let go begins anew, so the count tells the two apart"
