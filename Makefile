@@ -162,9 +162,9 @@ generated: venv
 	stale=$$(diff <(echo "$$before") <(sums) | sed -nE 's/^> [0-9a-f]+ +/  /p' || true)
 	test -z "$$stale" || { printf 'generated from something older, now written anew; commit them:\n%s\n' "$$stale" >&2; exit 1; }
 
-test: venv .tools/triton/.locked  ## every test: with real nats-server, redis-server and tritonserver, then the slow ones (a whole simulated day) one by one
-	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not pods'
-	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m 'slow and not pods' || { status=$$?; test $$status -eq 5 && echo 'test: no test is marked slow'; }
+test: venv .tools/triton/.locked  ## every test: with real nats-server, redis-server and tritonserver, then those that want the machine to themselves (whole simulated days, tritonserver with its deadlines) one by one
+	@$(BIN)/pytest $(PYTEST_FLAGS) -n $(WORKERS) --dist loadfile -m 'not slow and not triton and not pods'
+	$(BIN)/pytest $(PYTEST_FLAGS) -n 0 -m '(slow or triton) and not pods'
 
 # --- committed outputs -----------------------------------------------------------------------------------------------
 
