@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc.aio import InferenceServerClient
 
 from tests.promises.model_server import Shelf, good_bundle, shelf
+from tests.promises.server import stall
 from tests.promises.triton import model_server, prepared, settings_of, started
 from tests.promises.waiting import run, until
 from tradingsystem.adapters import triton_shared_memory
@@ -231,12 +232,6 @@ def test_a_load_beside_a_version_does_not_start_it_again(triton: TritonServer) -
 async def counted(client: InferenceServerClient, version: int) -> int:
     """Rows that the server says the version has judged since it was loaded."""
     return int((await client.get_inference_statistics(FUSED, str(version))).model_stats[0].inference_count)
-
-
-def stall(pid: int) -> None:
-    """SIGSTOP of a child; returns when every thread stands, since the signal is delivered some time after it was sent."""
-    os.kill(pid, signal.SIGSTOP)
-    os.waitpid(pid, os.WUNTRACED)
 
 
 def test_a_late_answer_writes_where_nobody_reads(triton: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.promises.waiting import until
 from tradingsystem.adapters import warm_http
 from tradingsystem.adapters.warm_http import CONNECTIONS_MAX, HttpAnswer, NoAnswer, NotSent, WarmHttp
 from tradingsystem.domain.errors import InvalidInput
@@ -84,12 +85,6 @@ async def post(http: WarmHttp, body: str = "x", seconds: float = SECONDS) -> Htt
 
 async def get(http: WarmHttp, path: str = "/orders", seconds: float = SECONDS, **query: str) -> HttpAnswer:
     return await http.request("GET", path, headers={}, query=query or None, timeout_seconds=seconds)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the sockets have brought it about; the test's own time-out ends it."""
-    while not condition():  # noqa: ASYNC110  neither end tells anybody
-        await asyncio.sleep(0)
 
 
 async def echo(line: Line) -> None:

@@ -13,6 +13,12 @@ from tradingsystem.process.connecting import server_settings
 from tradingsystem.process.nats_server import NatsServerSettings, free_port, program, write_configuration
 
 
+def stall(pid: int) -> None:
+    """SIGSTOP of a child; returns when every thread stands, since the signal is delivered some time after it was sent."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+
+
 class RunningServer:
     """Start, stop and kill; the data stays in its folder between starts."""
 
@@ -58,10 +64,9 @@ class RunningServer:
         self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: connected and silent; returns when every thread stands, since the signal is delivered some time after it was sent."""
+        """Connected and silent."""
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-        os.waitpid(self._process.pid, os.WUNTRACED)
+        stall(self._process.pid)
 
     def resume(self) -> None:
         """SIGCONT."""

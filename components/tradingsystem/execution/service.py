@@ -45,7 +45,7 @@ from tradingsystem.telemetry.dropping import Dropping
 
 TICK_NS = NS_PER_SECOND
 TICK_MACHINE_NS = 50 * NS_PER_MILLISECOND
-STILL_SECONDS = 2.0  # longer than a market second ever is while it runs
+STILL_SECONDS = 1.5  # longer than a market second ever is while it runs
 STATUS_MACHINE_NS = 250 * NS_PER_MILLISECOND
 WAITING_MAX = 20_000
 LAG_MAX = 64  # applied entries that may wait for an intent before they are journaled
@@ -54,7 +54,6 @@ WATCH_SECONDS = 1.0
 FEEDS = "ingestion"
 KEPT_SECONDS = 3.0  # how long a person waits for a latch to be durable, less than a command's own time-out
 NOT_DURABLE = "NOT durable yet, a restart would forget it: the journal does not answer"
-TELL_ANYWAY_SECONDS = 1.0
 TELL_SECONDS = 0.002  # what is held is told after what was decided has left
 
 _log = structlog.get_logger()
@@ -149,7 +148,6 @@ class ExecutionService:
         self._spawn(self._broker.updates(self._on_update, self._on_connection))
         self._spawn(self._tick())
         self._spawn(self._watch())
-        self._spawn(self._tell_anyway())
         self._spawn(self._remember(store))
         self._spawn(self._writer.keep(self._on_lease_lost))
         try:
@@ -322,7 +320,8 @@ class ExecutionService:
         self._offer(inbox.ConnectionChanged(received_at_ns=self._clock.now(), connected=connected))
 
     async def _tick(self) -> None:
-        """Once a market second, at most twenty times a machine second; now and then, too, while market time stands still: a halt is still confirmed."""
+        """Once a market second, at most twenty times a machine second; now and then, too, while market time stands still, as it does after a simulated
+        day: a halt is still confirmed, and people still ask what is held."""
         while True:
             before_ns = self._clock.monotonic()
             with contextlib.suppress(TimeoutError):
@@ -332,12 +331,6 @@ class ExecutionService:
             if early_ns > 0:
                 await asyncio.sleep(early_ns / NS_PER_SECOND)
             self._offer(inbox.TimerTicked(received_at_ns=self._clock.now()))
-            self._tell_status()
-
-    async def _tell_anyway(self) -> None:
-        """Once a machine second: after a simulated day market time stands still, and people still ask what is held."""
-        while True:
-            await asyncio.sleep(TELL_ANYWAY_SECONDS)
             self._tell_status()
 
     async def _watch(self) -> None:

@@ -147,7 +147,7 @@ async def brought_models(connection: NatsConnection, folder: Path, keys_file: Pa
         await mirror.fill()
         return mirror
 
-    return await answered(brought, "waits_for_models")
+    return await _answered(brought, "waits_for_models")
 
 
 async def opened(make: Callable[[], _Connected]) -> _Connected:
@@ -165,7 +165,7 @@ async def opened(make: Callable[[], _Connected]) -> _Connected:
             raise
         return made
 
-    return await answered(connected_now, "waits_for_nats")
+    return await _answered(connected_now, "waits_for_nats")
 
 
 async def remembered_tape(connection: NatsConnection, bytes_max: int) -> NatsTape:
@@ -175,11 +175,11 @@ async def remembered_tape(connection: NatsConnection, bytes_max: int) -> NatsTap
 
 async def ensured(kept: _Kept) -> _Kept:
     """The same, once its place is made: a server that goes away in this very moment is waited for like one that is not there yet."""
-    await answered(kept.ensure, "waits_for_nats")
+    await _answered(kept.ensure, "waits_for_nats")
     return kept
 
 
-async def answered(ask: Callable[[], Awaitable[_Answer]], event: str) -> _Answer:
+async def _answered(ask: Callable[[], Awaitable[_Answer]], event: str) -> _Answer:
     """What ``ask`` gives once it raises ``TryAgain`` no more; each time that is logged as ``event``."""
     while True:
         try:

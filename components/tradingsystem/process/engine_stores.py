@@ -19,7 +19,7 @@ from tradingsystem.adapters.nats_model_store import NatsModelStore
 from tradingsystem.interfaces import EngineStore, ModelStore
 from tradingsystem.messages.permissions import ENGINE
 from tradingsystem.messages.server import StoreSizes
-from tradingsystem.process.connecting import answered
+from tradingsystem.process.connecting import ensured
 from tradingsystem.process.serving import SHIPPED, prepare_folder
 
 CONNECT_SECONDS = 30.0  # a job waits for the message server so long; then it is started again
@@ -32,9 +32,7 @@ def engines_in(folder: Path) -> EngineStore:
 
 async def engines_of(connection: NatsConnection, bytes_max: int) -> NatsEngineStore:
     """The object store of engines, which is there when this returns, however long the server takes to answer."""
-    store = NatsEngineStore(connection, bytes_max=bytes_max)
-    await answered(store.ensure, "waits_for_engines")
-    return store
+    return await ensured(NatsEngineStore(connection, bytes_max=bytes_max))
 
 
 @dataclass(frozen=True, slots=True)

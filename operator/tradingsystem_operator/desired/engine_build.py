@@ -15,7 +15,7 @@ from tradingsystem.spec.slices import TritonSlice
 from tradingsystem_operator.credentials import credentials_name
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.arguments import engine_command, has_own_keys, triton_of
-from tradingsystem_operator.desired.pods import container, secret_volume, template
+from tradingsystem_operator.desired.pods import container, model_keys_volume, secret_volume, template
 from tradingsystem_operator.desired.scheduling import placement, resources
 from tradingsystem_operator.objects import CONFIGURATION_HASH_ANNOTATION, ENGINE, JOB, Object, Owner, make
 from tradingsystem_operator.release import Release
@@ -24,7 +24,7 @@ NAME_LENGTH_MAX = 63
 DIGEST_LENGTH = 8
 BUILDS_SECONDS_MAX = 3_600
 ATTEMPTS_MORE = 2
-PRIVATE_KEY, PUBLIC_KEY = "privateKey", "publicKey"
+PRIVATE_KEY = "privateKey"
 
 
 def builds_engines(made: Plan, release: Release) -> bool:
@@ -56,17 +56,14 @@ def engine_workload(made: Plan) -> Workload:
 
 
 def _volumes(owner: Owner, *, own_keys: bool) -> tuple[list[Object], list[Object]]:
-    secret = signing_secret(owner.name)
     volumes = [secret_volume("password", credentials_name(owner.name), [(ENGINE, places.PASSWORD_FILE.name)])]
     mounts: list[Object] = [{"name": "password", "mountPath": str(places.PASSWORD_FOLDER), "readOnly": True}]
     if own_keys:
         for name, key, folder in (
-            ("signing-key", PRIVATE_KEY, places.SECRETS_FOLDER / secret),
-            ("model-keys", PUBLIC_KEY, places.MODEL_KEYS_FOLDER),
+            ("signing-key", PRIVATE_KEY, places.SECRETS_FOLDER / signing_secret(owner.name)),
+            ("model-keys", places.MODEL_KEYS_FILE.name, places.MODEL_KEYS_FOLDER),
         ):
-            volume = secret_volume(name, secret, [(key, key)])
-            volume["secret"]["optional"] = True  # without it what the release signed can be built, and nothing else serves
-            volumes.append(volume)
+            volumes.append(model_keys_volume(name, owner, key))
             mounts.append({"name": name, "mountPath": str(folder), "readOnly": True})
     volumes.append({"name": "temporary", "emptyDir": {}})
     mounts.append({"name": "temporary", "mountPath": str(places.TEMPORARY_FOLDER)})

@@ -108,9 +108,7 @@ def service_volumes(
     if (listed := symbols_map(workload)) is not None:
         read_only.append((_config_map("symbols", listed[0], [(listed[1], places.SYMBOLS_FILE.name)]), places.SYMBOLS_FILE.parent))
     if own_model_keys:
-        public = secret_volume("model-keys", signing_secret(owner.name), [(places.MODEL_KEYS_FILE.name, places.MODEL_KEYS_FILE.name)])
-        public["secret"]["optional"] = True  # without it only what the release signed serves; it is seen when it comes
-        read_only.append((public, places.MODEL_KEYS_FOLDER))
+        read_only.append((model_keys_volume("model-keys", owner, places.MODEL_KEYS_FILE.name), places.MODEL_KEYS_FOLDER))
     own: list[tuple[Object, PurePosixPath]] = [
         ({"name": "state", "emptyDir": {}}, places.STATE_FOLDER),
         ({"name": "run", "emptyDir": {}}, places.RUN_FOLDER),
@@ -121,6 +119,13 @@ def service_volumes(
     mounts: list[Object] = [{"name": volume["name"], "mountPath": str(path), "readOnly": True} for volume, path in read_only]
     mounts += [{"name": volume["name"], "mountPath": str(path)} for volume, path in own]
     return [volume for volume, _ in (*read_only, *own) if volume["name"] not in set(claimed)], mounts
+
+
+def model_keys_volume(name: str, owner: Owner, key: str) -> Object:
+    """One key of the pair that signs the system's own models; without it only what the release signed serves, and it is seen when it comes."""
+    volume = secret_volume(name, signing_secret(owner.name), [(key, key)])
+    volume["secret"]["optional"] = True
+    return volume
 
 
 def _keys_by_secret(workload: Workload) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from tradingsystem.domain.time import NS_PER_SECOND
 
@@ -17,41 +18,44 @@ KEPT_NS = 65 * NS_PER_SECOND  # two comparisons of the account: what was true be
 AGREEING_MIN = 2  # one answer alone may have been handled late by a busy machine
 
 
+class _Told(NamedTuple):
+    """One answer: when it came by our clock, and the bounds that it sets."""
+
+    answered_ns: int
+    low_ns: int
+    high_ns: int
+
+
 class ClockSkew:
     """Bounds of ours less the broker's, ns, over the newest answers that agree."""
 
     def __init__(self) -> None:
-        self._bounds: deque[tuple[int, int]] = deque(maxlen=ANSWERS_KEPT)
-        self._answered_ns: deque[int] = deque(maxlen=ANSWERS_KEPT)
+        self._told: deque[_Told] = deque(maxlen=ANSWERS_KEPT)
 
     def told(self, header: str | None, asked_ns: int, answered_ns: int) -> None:
         """An answer with this Date header to a question of ``asked_ns``, by our clock. One without a readable header says nothing."""
         told_ns = _read(header)
         if told_ns is None:
             return
-        newest = (asked_ns - told_ns - NS_PER_SECOND, answered_ns - told_ns)
-        while self._answered_ns and abs(answered_ns - self._answered_ns[0]) > KEPT_NS:
-            self._answered_ns.popleft()
-            self._bounds.popleft()
-        self._bounds.append(newest)
-        self._answered_ns.append(answered_ns)
+        newest = _Told(answered_ns, asked_ns - told_ns - NS_PER_SECOND, answered_ns - told_ns)
+        while self._told and abs(answered_ns - self._told[0].answered_ns) > KEPT_NS:
+            self._told.popleft()
+        self._told.append(newest)
         low, high = self._all()
         if low > high:  # a clock was set in between
-            self._bounds.clear()
-            self._answered_ns.clear()
-            self._bounds.append(newest)
-            self._answered_ns.append(answered_ns)
+            self._told.clear()
+            self._told.append(newest)
 
     @property
     def least_ns(self) -> int:
         """The least difference that explains all of them: above 0 our clock is ahead, 0 when the clocks may agree or too little was heard."""
-        if len(self._bounds) < AGREEING_MIN:
+        if len(self._told) < AGREEING_MIN:
             return 0
         low, high = self._all()
         return max(low, 0) or min(high, 0)
 
     def _all(self) -> tuple[int, int]:
-        return max(low for low, _ in self._bounds), min(high for _, high in self._bounds)
+        return max(one.low_ns for one in self._told), min(one.high_ns for one in self._told)
 
 
 def _read(header: str | None) -> int | None:
