@@ -11,9 +11,7 @@ import json
 import re
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +20,13 @@ import yaml
 
 from tests.charts import helm
 from tests.cluster.api import Api
+from tests.cluster.waiting import until
 
 pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 GROUP = "/apis/tradingsystem.dev/v1alpha1"
 WITHIN_SECONDS = 60.0
 REFUSED = re.compile(r'^authorization_attempts_total\{result="(?!allowed).*"\} (\S+)$', re.MULTILINE)
-
-
-def until(what: str, true: Callable[[], Any]) -> Any:
-    """What `true` returns once it is true."""
-    began, pause = time.monotonic(), threading.Event()
-    while not (found := true()):
-        assert time.monotonic() - began < WITHIN_SECONDS, f"not within {WITHIN_SECONDS:.0f} s: {what}"
-        pause.wait(0.1)
-    return found
 
 
 def refused(api: Api) -> float:

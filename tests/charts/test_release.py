@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import yaml
 
 from tests.charts import helm
 from tests.cluster.api import Api
+from tests.cluster.waiting import until
 
 pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -146,7 +145,4 @@ def path_of(thing: helm.Object) -> str:
 
 def until_gone(api: Api) -> None:
     """Wait for the end of the definition: the server first ends what is stored under it."""
-    began, pause = time.monotonic(), threading.Event()
-    while api.ask("GET", DEFINITION)[0] != 404:
-        assert time.monotonic() - began < GONE_WITHIN_SECONDS
-        pause.wait(0.1)
+    until("the definition is gone", lambda: api.ask("GET", DEFINITION)[0] == 404, GONE_WITHIN_SECONDS)

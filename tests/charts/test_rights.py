@@ -16,6 +16,7 @@ import yaml
 
 from tests.charts import helm
 from tests.cluster.api import Api
+from tests.cluster.waiting import until
 from tradingsystem_operator import leader, objects, watching
 
 pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -23,7 +24,9 @@ pytestmark = [pytest.mark.charts, pytest.mark.cluster, pytest.mark.timeout(300)]
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 REPAIRING = {"get", "list", "watch", "create", "patch", "delete"}
 LOOKING = {"get", "list", "watch"}
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 Right = tuple[str, str, str]  # group, resource with its part, verb
+_numbers = itertools.count(1)
 
 # Rights on what is no resource of its own, by which one account becomes another or gives itself more.
 BEYOND: set[Right] = {
@@ -72,6 +75,7 @@ def installed(kubeconfig: Path, api: Api, tmp_path_factory: pytest.TempPathFacto
         words = ("install", name, helm.CHART, "--namespace", name, "--create-namespace", "--take-ownership", "--values", "-")
         ran = helm.run(*words, home=home, kubeconfig=kubeconfig, given=yaml.safe_dump(values))
         assert ran.returncode == 0, ran.stderr
+    until_known(api)
     yield account("everywhere")
     for name in releases:
         assert helm.run("uninstall", name, "--namespace", name, home=home, kubeconfig=kubeconfig).returncode == 0
@@ -123,10 +127,9 @@ def test_the_lease_is_its_own_alone(api: Api, installed: str) -> None:
 
 def test_people_get_rights_through_the_clusters_own_roles(api: Api, installed: str) -> None:
     """Who may view sees systems and changes none; who may edit changes them and cannot write their status."""
-    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
     rights = {}
     for name in ("viewer", "editor"):
-        role = api.ask("GET", f"{roles}/everywhere-tradingsystem-operator-{name}")[1]
+        role = api.ask("GET", f"{RBAC}/clusterroles/everywhere-tradingsystem-operator-{name}")[1]
         assert role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
         assert ("rbac.authorization.k8s.io/aggregate-to-view" in role["metadata"]["labels"]) == (name == "viewer")
         with bound(api, name, role["metadata"]["name"]):
@@ -145,12 +148,40 @@ def group_of_systems(resource: str) -> str:
 @contextlib.contextmanager
 def bound(api: Api, user: str, role: str) -> Iterator[None]:
     """The role, given to a person in one namespace for a while."""
-    path = "/apis/rbac.authorization.k8s.io/v1/namespaces/here/rolebindings"
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
-    subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]
-    made = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": user}, "roleRef": reference}
-    assert api.ask("POST", path, made | {"subjects": subjects})[0] == 201
+    path = f"{RBAC}/namespaces/here/rolebindings"
+    made = binding("RoleBinding", user, "ClusterRole", role)
+    assert api.ask("POST", path, made)[0] == 201
     try:
+        until_known(api)
         yield
     finally:
         assert api.ask("DELETE", f"{path}/{user}")[0] == 200
+
+
+def binding(kind: str, user: str, role_kind: str, role: str) -> helm.Object:
+    """One that gives the role to the user and has the user's name."""
+    group = "rbac.authorization.k8s.io"
+    named = {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": user}}
+    subjects = [{"apiGroup": group, "kind": "User", "name": user}]
+    return named | {"roleRef": {"apiGroup": group, "kind": role_kind, "name": role}, "subjects": subjects}
+
+
+def until_known(api: Api) -> None:
+    """Wait until the authorizer knows every role and binding made so far.
+
+    It reads what it watches, a moment after the server has stored it, each kind in the order of its making: what is made last, of every kind, is known last.
+    """
+    name = f"last-{next(_numbers)}"
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    for kind, where in (("Role", f"{RBAC}/namespaces/here"), ("ClusterRole", RBAC)):
+        user = f"{name}-{kind.lower()}"
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "rules": rules}
+        made = (
+            (f"{where}/{kind.lower()}s", name, role),
+            (f"{where}/{kind.lower()}bindings", user, binding(f"{kind}Binding", user, kind, name)),
+        )
+        for path, _name, thing in made:
+            assert api.ask("POST", path, thing)[0] == 201
+        until(f"the authorizer knows {user}", lambda user=user: allowed(api, user, ("", "pods", "get"), "here"))
+        for path, each, _thing in made:
+            assert api.ask("DELETE", f"{path}/{each}")[0] == 200

@@ -8,9 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from tests.cluster import build
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane, free_ports
 from tests.cluster.run import down, holder, started_at
+from tests.cluster.waiting import until
 
 ROOT = Path(__file__).parents[2]
 GONE_WITHIN_SECONDS = 20.0
@@ -28,13 +26,6 @@ def command(word: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """What a person types."""
     words = [sys.executable, "-m", "tests.cluster.run", word, "--folder", str(folder), "--api-only", "--from-source"]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    began, pause = time.monotonic(), threading.Event()
-    while not true():
-        assert time.monotonic() - began < GONE_WITHIN_SECONDS
-        pause.wait(0.05)
 
 
 def children(pid: int) -> list[int]:
@@ -84,7 +75,7 @@ def test_parts_die_with_a_killed_holder(tmp_path: Path) -> None:
     assert pid is not None
     started = [(child, started_at(child)) for child in children(pid)]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: all(started_at(child) != when for child, when in started))
+    until("its children end", lambda: all(started_at(child) != when for child, when in started), GONE_WITHIN_SECONDS)
     assert holder(tmp_path) is None
     assert command("up", tmp_path).returncode == 0
     assert command("down", tmp_path).returncode == 0

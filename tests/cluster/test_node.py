@@ -6,9 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from tests.cluster.link import Link
 from tests.cluster.node import Cluster
 from tests.cluster.packages import IMAGE_PACKAGES, lacking
 from tests.cluster.run import started_at
+from tests.cluster.waiting import until
 
 DONE_WITHIN_SECONDS = 120.0
 PODS = "/api/v1/namespaces/default/pods"
@@ -31,13 +29,6 @@ RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    began, pause = time.monotonic(), threading.Event()
-    while not true():
-        assert time.monotonic() - began < DONE_WITHIN_SECONDS, f"not after {DONE_WITHIN_SECONDS:.0f} s: {what}"
-        pause.wait(0.2)
 
 
 def pod(name: str, *words: str, volumes: list[dict[str, Any]], mounts: dict[str, str]) -> dict[str, Any]:
@@ -112,9 +103,9 @@ def test_pods_run_the_image_with_volume_service_and_names(folder: Path) -> None:
             "else: raise SystemExit('nats was not reached')\n"
         )
         create(api, PODS, pod("asks", "python", "-c", code, volumes=[], mounts={}))
-        wait_until(lambda: phase(api, "nats") == "Running", "nats runs")
+        until("nats runs", lambda: phase(api, "nats") == "Running", DONE_WITHIN_SECONDS)
         for name, said in (("help", "tradingsystem"), ("asks", '{"status":"ok"}')):
-            wait_until(lambda name=name: phase(api, name) in {"Succeeded", "Failed"}, f"{name} ends")
+            until(f"{name} ends", lambda name=name: phase(api, name) in {"Succeeded", "Failed"}, DONE_WITHIN_SECONDS)
             log = str(api.ask("GET", f"{PODS}/{name}/log")[1])
             assert phase(api, name) == "Succeeded", log
             assert said in log
@@ -138,7 +129,7 @@ def test_a_killed_holder_takes_its_node_along(folder: Path) -> None:
         number, pid = map(int, process.stdout.readline().split())
         started, index = started_at(pid), Link(number).index()
         process.send_signal(signal.SIGKILL)
-    wait_until(lambda: started_at(pid) != started and Link(number).index() != index, "the node ends")
+    until("the node ends", lambda: started_at(pid) != started and Link(number).index() != index, DONE_WITHIN_SECONDS)
     with Cluster(folder):
         pass
     assert {path.name for path in folder.iterdir()} == {"log"}

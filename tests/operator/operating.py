@@ -13,29 +13,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.waiting import until
 from tradingsystem_operator.objects import MANAGED_BY_LABEL, OWNED, SYSTEM_LABEL, TRADING_SYSTEM, Kind, Object
 
 MERGE = "application/merge-patch+json"
 DEADLINE_SECONDS = 30.0
 _numbers = itertools.count(1)
-
-
-def until(what: str, true: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:
-    """The first true answer; fails when there is none in time."""
-    began, pause = time.monotonic(), threading.Event()
-    while True:
-        if answer := true():
-            return answer
-        assert time.monotonic() - began < seconds, f"not within {seconds:g} s: {what}"
-        pause.wait(0.02)
 
 
 class Running:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
-from tests.operator.operating import until
+from tests.cluster.waiting import until
 from tests.operator.systems import EVENING_NS, NOON_NS, beat
 from tests.operator.test_running_system import Scene, running_scene
 from tradingsystem.adapters.nats import NatsBus

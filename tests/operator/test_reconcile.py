@@ -16,7 +16,8 @@ import pytest
 
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
-from tests.operator.operating import Place, place, until
+from tests.cluster.waiting import until
+from tests.operator.operating import Place, place
 from tests.spec.documents import document
 from tradingsystem.messages.permissions import permissions
 from tradingsystem_operator.deletion import FINALIZER

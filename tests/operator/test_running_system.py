@@ -20,7 +20,8 @@ import pytest
 
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
-from tests.operator.operating import Place, Running, place, until
+from tests.cluster.waiting import until
+from tests.operator.operating import Place, Running, place
 from tests.operator.speaking import Execution
 from tests.operator.systems import EVENING_NS, position
 from tests.promises.server import RunningServer
