@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 KEYS = Credentials("KEY", "SECRET")

@@ -115,7 +115,7 @@ def test_the_market_datas_host_has_requests_and_a_clock_of_its_own() -> None:
             broker = AlpacaBroker("http://127.0.0.1:9", lambda: KEYS, lambda: 1_000 * 10**9, data_url=data.base_url)
             try:
                 assert len(await broker.splits(["NVDA"], FIRST, LAST)) == 1
-                assert broker.budget.allows(1_000.0, entry=True)
+                assert broker.trading.budget.allows(1_000.0, entry=True)
                 assert broker.clock_skew_ns == 0
             finally:
                 await broker.close()

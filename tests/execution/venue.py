@@ -18,7 +18,7 @@ from aiohttp import web
 
 from tests.execution.desk import DAY, SYMBOLS, _row, execution_slice
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.clocks import FollowerClock
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal, InProcessLease
 from tradingsystem.domain.control import ClockTick, Command, CommandAnswer, CommandKind

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from tests.execution.venue import Running, Venue, opened
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.domain.errors import NotAuthorized
 from tradingsystem.process import secrets
 from tradingsystem.process.secrets import Kept, Secrets

@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.adapters.listening import Memory, listening
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.certificates import WARN_SECONDS, CertificateWatch
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.polygon.client import PolygonSettings, PolygonSource
@@ -128,9 +128,11 @@ def test_a_bad_certificate_is_refused_and_a_short_one_told(tmp_path: Path) -> No
     assert found["good"]["alarms"] == {"certificate_expires": 0, "certificate_refused": 0}
     assert found["short"]["read"] == found["short"]["write"] == "answered"
     assert found["short"]["alarms"] == {"certificate_expires": 1, "certificate_refused": 0}
+    assert 0 < found["short"]["data_certificate_seconds"] < 5 * 86_400 < found["good"]["data_certificate_seconds"]
     for name, reason in (("expired", "certificate has expired"), ("untrusted", "unable to get local issuer certificate")):
         for asked in ("read", "write"):
             assert found[name][asked] == f"TryAgain: Alpaca's certificate is refused: {reason}"
+        assert found[name]["data"] == f"TryAgain: Alpaca market data's certificate is refused: {reason}"
         assert found[name]["socket"] == f"127.0.0.1's certificate is refused: {reason}"
         assert found[name]["alarms"] == {"certificate_expires": 0, "certificate_refused": 2}
 

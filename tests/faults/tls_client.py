@@ -2,7 +2,8 @@
 
     SSL_CERT_FILE=authority.pem python -m tests.faults.tls_client ADDRESS...
 
-Prints one line of JSON by address: what a read, a write and a market data socket came to, and the alarms raised.
+Prints one line of JSON by address: what a read and a write of the account came to and the alarms they raised, what the market data's REST and a market
+data socket came to.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import asyncio
 import json
 import logging
 import sys
+from datetime import date
 from typing import Any
 
 import structlog
 
 from tests.adapters.listening import Memory
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.polygon.client import PolygonSettings, PolygonSource
 from tradingsystem.domain.errors import TradingSystemError
@@ -60,6 +62,8 @@ async def main() -> None:
         broker = AlpacaBroker(address, lambda: Credentials("K", "S"), SystemClock().now)
         found = {"read": await outcome(broker.account()), "write": await outcome(broker.suspend(suspended=False))}
         raised = {name: count - before[name] for name, count in alarms().items()}
+        found["data"] = await outcome(broker.splits(["ABC"], date(2026, 3, 2), date(2026, 3, 3)))
+        found["data_certificate_seconds"] = metrics.certificate_left.labels(place="Alpaca market data")._value.get()
         await broker.close()
         sys.stdout.write(json.dumps(found | {"socket": await socket_reason(address), "alarms": raised}) + "\n")
 

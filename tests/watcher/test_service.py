@@ -12,7 +12,7 @@ import pytest
 
 from tests.execution.venue import Venue, opened
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.domain.control import Beat
 from tradingsystem.interfaces import Delivery

@@ -20,7 +20,7 @@ import numpy as np
 from aiohttp import web
 
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.alpaca.parse import patch_body, post_body
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessJournal, InProcessLease
 from tradingsystem.adapters.warm_http import HttpAnswer, NoAnswer, NotSent

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from tradingsystem.adapters.alpaca.client import AlpacaClient, Credentials
+from tradingsystem.adapters.alpaca.client import AlpacaClient
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.in_process_bus import InProcessBus, InProcessLease, InProcessTape
 from tradingsystem.adapters.nats import NatsBus
 from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape

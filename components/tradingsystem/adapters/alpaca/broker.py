@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import aiohttp
 
-from tradingsystem.adapters.alpaca.client import AlpacaClient, Credentials
+from tradingsystem.adapters.alpaca.client import AlpacaClient
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.alpaca.stream import UpdateStream
 from tradingsystem.adapters.warm_http import Http
 from tradingsystem.domain.orders import OrderUpdate
@@ -30,7 +31,7 @@ class AlpacaBroker(AlpacaClient):
     ) -> None:
         super().__init__(base_url, credentials, now_ns, data_url=data_url, timeout_seconds=timeout_seconds, http=http)
         address = stream_url or f"{self.base_url.replace('http', 'ws', 1)}/stream"
-        self.stream = UpdateStream(address, credentials, self.certificate, session)
+        self.stream = UpdateStream(address, credentials, self.trading.certificate, session)
 
     async def updates(self, handler: Callable[[OrderUpdate], None], connected: Callable[[bool], None]) -> None:
         """Deliver the update stream until cancelled, reconnecting for ever. Raises ``NotAuthorized``."""

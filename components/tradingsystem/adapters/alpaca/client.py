@@ -1,50 +1,28 @@
 """Alpaca's trading REST on warm connections: one request, one deadline, one outcome.
 
 Exists because the official client retries order posts by itself, blocks, and has no time-out: on the order path that turns one decision into two
-orders. This one never repeats a write. It refuses to send what the budget keeps for exits.
+orders. This one never repeats a write.
 """
 
 from __future__ import annotations
 
-import hashlib
-import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
-import msgspec
-
 from tradingsystem.adapters.alpaca import corporate_actions, errors, parse
-from tradingsystem.adapters.alpaca.budget import Budget
-from tradingsystem.adapters.alpaca.clock_skew import ClockSkew
+from tradingsystem.adapters.alpaca.credentials import Credentials
+from tradingsystem.adapters.alpaca.host import AlpacaHost
 from tradingsystem.adapters.alpaca.models import WireAccount, WireCalendarDay, WireCorporateActions, WireOrder, WirePosition
-from tradingsystem.adapters.certificates import CertificateWatch
-from tradingsystem.adapters.warm_http import Http, NoAnswer, NotSent, WarmHttp
+from tradingsystem.adapters.warm_http import Http, WarmHttp
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.orders import Account, Approved, BrokerOrder, BrokerPosition, Purpose
 from tradingsystem.domain.splits import Split
-from tradingsystem.domain.time import NS_PER_SECOND
 
 T = TypeVar("T")
 PAGE_ROWS = 500
 PAGES_MAX = 40
-UNTRUSTED_SECONDS = 10.0  # a certificate is not mended within a moment
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The key pair; neither part is ever shown."""
-
-    key: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Credentials({hashlib.sha256(self.key.encode()).hexdigest()[:6]}...)"
-
-    def headers(self) -> dict[str, str]:
-        return {"APCA-API-KEY-ID": self.key, "APCA-API-SECRET-KEY": self.secret}
 
 
 class AlpacaClient:
@@ -63,23 +41,18 @@ class AlpacaClient:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.credentials = credentials
-        self.budget = Budget()
-        self._now_ns = now_ns
-        self._timeout_seconds = timeout_seconds
-        self._http = http or WarmHttp(self.base_url)
-        self._data_http = WarmHttp(data_url) if data_url and data_url.rstrip("/") != self.base_url else self._http
-        self.certificate = CertificateWatch("Alpaca")
-        self._skew = ClockSkew()
+        self.trading = AlpacaHost("Alpaca", http or WarmHttp(self.base_url), credentials, now_ns, timeout_seconds)
+        self.data = AlpacaHost("Alpaca market data", http or WarmHttp(data_url or self.base_url), credentials, now_ns, timeout_seconds)
 
     @property
     def clock_skew_ns(self) -> int:
         """See ``interfaces.Broker``."""
-        return self._skew.least_ns
+        return self.trading.skew.least_ns
 
     async def close(self) -> None:
         """Close the connections for good. Idempotent."""
-        await self._http.close()
-        await self._data_http.close()
+        await self.trading.close()
+        await self.data.close()
 
     async def submit(self, order: Approved) -> BrokerOrder:
         """Post one order, once."""
@@ -92,7 +65,7 @@ class AlpacaClient:
 
     async def cancel(self, order_id: str) -> None:
         """Ask for a cancel."""
-        await self._send("DELETE", f"/v2/orders/{order_id}", write=True)
+        await self.trading.send("DELETE", f"/v2/orders/{order_id}", write=True)
 
     async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
         """Ask by our id, with legs."""
@@ -133,7 +106,7 @@ class AlpacaClient:
         query = corporate_actions.query(symbols, first, last)
         found: list[Split] = []
         for _ in range(PAGES_MAX):
-            page = await self._read("/v1/corporate-actions", WireCorporateActions, query, data=True)
+            page = await self._read("/v1/corporate-actions", WireCorporateActions, query, self.data)
             found += self._parsed(corporate_actions.splits, page)
             if not page.next_page_token:
                 return tuple(found)
@@ -142,7 +115,7 @@ class AlpacaClient:
 
     async def suspend(self, suspended: bool) -> None:
         """The account's own switch: while set, Alpaca refuses new orders."""
-        await self._send("PATCH", "/v2/account/configurations", write=True, body={"suspend_trade": suspended})
+        await self.trading.send("PATCH", "/v2/account/configurations", write=True, body={"suspend_trade": suspended})
 
     # --- one request -----------------------------------------------------------------------------------------------------------------------
 
@@ -155,14 +128,14 @@ class AlpacaClient:
             raise
 
     async def _write(self, method: str, path: str, body: dict[str, Any], *, entry: bool = False) -> BrokerOrder:
-        answer = await self._send(method, path, write=True, body=body, entry=entry)
+        answer = await self.trading.send(method, path, write=True, body=body, entry=entry)
         try:
             return parse.order(parse.read(answer, WireOrder))
         except parse.Unreadable as error:
             raise errors.unreadable(str(error), write=True) from error
 
-    async def _read(self, path: str, kind: type[T], query: dict[str, str] | None = None, *, data: bool = False) -> T:
-        answer = await self._send("GET", path, write=False, query=query, data=data)
+    async def _read(self, path: str, kind: type[T], query: dict[str, str] | None = None, host: AlpacaHost | None = None) -> T:
+        answer = await (host or self.trading).send("GET", path, write=False, query=query)
         try:
             return parse.read(answer, kind)
         except parse.Unreadable as error:
@@ -173,45 +146,3 @@ class AlpacaClient:
             return parser(wire)
         except parse.Unreadable as error:
             raise TryAgain(str(error)) from error
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        write: bool,
-        body: dict[str, Any] | None = None,
-        query: dict[str, str] | None = None,
-        entry: bool = False,
-        data: bool = False,
-    ) -> bytes:
-        """``data``: to the market data's host, whose requests are counted apart and whose clock and certificate are its own."""
-        asked_ns = self._now_ns()
-        now_seconds = asked_ns / NS_PER_SECOND
-        if not data and not self.budget.allows(now_seconds, entry=entry):
-            raise TryAgain(
-                "what is left of Alpaca's requests per minute is kept for exits", max(self.budget.reset_seconds - now_seconds, 0.1)
-            )
-        headers = self.credentials().headers()
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        payload = msgspec.json.encode(body) if body is not None else b""
-        if not data:
-            self.budget.sent()
-        try:
-            answer = await (self._data_http if data else self._http).request(
-                method, path, headers=headers, query=query, body=payload, timeout_seconds=self._timeout_seconds
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise TryAgain(self.certificate.refused(error), UNTRUSTED_SECONDS) from error
-        except NotSent as error:
-            raise TryAgain(f"Alpaca cannot be reached: {error}") from error
-        except NoAnswer as error:
-            raise errors.unreadable(f"no answer ({error})", write=write) from error
-        if not data:
-            self.budget.told(answer.headers)
-            self._skew.told(answer.headers.get("Date"), asked_ns, self._now_ns())
-            self.certificate.seen(answer.transport)
-        if 200 <= answer.status < 300:
-            return answer.body
-        raise errors.of_answer(answer.status, answer.body, answer.headers, self._now_ns() / NS_PER_SECOND, write=write)

@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from tradingsystem.adapters.alpaca.client import Credentials
+from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.alpaca.errors import CREDENTIAL
 from tradingsystem.adapters.alpaca.models import WireAuthorization, WireListening, WireMessage, WireUpdate
 from tradingsystem.adapters.alpaca.parse import Unreadable, read, update

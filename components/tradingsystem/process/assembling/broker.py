@@ -23,7 +23,7 @@ def alpaca(
 ) -> AlpacaBroker:
     """One account of Alpaca's; ``key`` gives a value of the secret as it is whenever asked for."""
     from tradingsystem.adapters.alpaca.broker import AlpacaBroker
-    from tradingsystem.adapters.alpaca.client import Credentials
+    from tradingsystem.adapters.alpaca.credentials import Credentials
 
     key_id, key_secret = key(secret, "apiKey", "ALPACA_API_KEY"), key(secret, "apiSecret", "ALPACA_API_SECRET")
     return AlpacaBroker(
