@@ -10,9 +10,9 @@ from decimal import Decimal, InvalidOperation
 
 import msgspec
 
-from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND, new_york_clock
+from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND, new_york_clock, new_york_date
 from tradingsystem.risk.gate import rules_for
-from tradingsystem.risk.question import CLOCK_AGE_NS, ENTRY_DATA_AGE_NS, SCALED_TICK_NS, Question
+from tradingsystem.risk.question import CLOCK_AGE_NS, CLOCK_SKEW_NS, ENTRY_DATA_AGE_NS, SCALED_TICK_NS, Question
 from tradingsystem.risk.rules import Rule, tick_of
 
 
@@ -32,7 +32,7 @@ def answers_to(question: Question) -> tuple[Answer, ...]:
     found: list[Answer] = []
     refused = False
     for rule in rules_for(question.intent.purpose):
-        value, limit = FIGURES[rule.code](question) if rule.code in FIGURES else ("", "")
+        value, limit = FIGURES[rule.code](question)
         reason = None if refused else _ask(rule, question)
         found.append(Answer(code=rule.code, holds=rule.holds, value=value, limit=limit, refused=reason, asked=not refused))
         refused = refused or reason is not None
@@ -66,8 +66,9 @@ def _expiry(question: Question) -> tuple[str, str]:
 
 def _session(question: Question) -> tuple[str, str]:
     session = question.market.session
-    span = "no session" if session is None else f"{new_york_clock(session.open_ns)} to {new_york_clock(session.close_ns)}"
-    return new_york_clock(question.market.now_ns), span
+    span = "no session" if session is None else f"{session.day} {new_york_clock(session.open_ns)} to {new_york_clock(session.close_ns)}"
+    now_ns = question.market.now_ns
+    return f"{new_york_date(now_ns)} {new_york_clock(now_ns)}", span
 
 
 def _window(question: Question) -> tuple[str, str]:
@@ -82,6 +83,11 @@ def _window(question: Question) -> tuple[str, str]:
 def _clock(question: Question) -> tuple[str, str]:
     market, limits = question.market, question.limits
     return _age(market.now_ns - market.clock_at_ns), _most(_age(limits.age_ns(CLOCK_AGE_NS, SCALED_TICK_NS)))
+
+
+def _skew(question: Question) -> tuple[str, str]:
+    limit_ns = question.limits.age_ns(CLOCK_SKEW_NS, SCALED_TICK_NS)
+    return f"{question.state.clock_skew_ns / NS_PER_SECOND:+.1f} s", _most(f"{_age(limit_ns)} either way")
 
 
 def _data(question: Question) -> tuple[str, str]:
@@ -180,6 +186,7 @@ FIGURES: dict[str, Callable[[Question], tuple[str, str]]] = {
     "session-closed": _session,
     "entry-window": _window,
     "clock-stale": _clock,
+    "clock-skewed": _skew,
     "data-stale": _data,
     "halted": lambda question: ("halted" if question.market.mark is None or question.market.mark.halted else "trading", "trading"),
     "quote-unusable": _quote,
@@ -197,6 +204,7 @@ FIGURES: dict[str, Callable[[Question], tuple[str, str]]] = {
     "positions-open": _positions,
     "positions-per-day": _positions_day,
     "symbol-busy": _busy,
+    "self-cross": lambda question: (f"{question.exposure.foreign_sells} shares in foreign sells", "0"),
     "order-rate": lambda question: (
         f"{question.exposure.entries_last_minute + 1} a minute",
         _most(question.limits.risk.orders_per_minute_max),
