@@ -16,9 +16,9 @@ from tradingsystem.cli.application import application
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 
 
-def command(*arguments: str, state: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command as a process of its own."""
-    environment = os.environ | {"TRADINGSYSTEM_STATE": str(state or "/nonexistent"), "COLUMNS": "200"}
+def command(*arguments: str, state: Path | None = None, columns: int = 200) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own, at a terminal of that width."""
+    environment = os.environ | {"TRADINGSYSTEM_STATE": str(state or "/nonexistent"), "COLUMNS": str(columns)}
     return subprocess.run(
         [sys.executable, "-m", "tradingsystem.cli", *arguments], capture_output=True, text=True, env=environment, check=False
     )
@@ -64,10 +64,14 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_plan_shows_what_would_run() -> None:
-    """Every service by name, in either placement, without starting anything."""
-    answer = command("plan", str(SAMPLES / "simulation.yaml"), "--placement", "OneProcess")
+    """Every service by its whole name, within the width of a terminal, without starting anything."""
+    answer = command("plan", str(SAMPLES / "paper.yaml"), "--placement", "OneProcess", columns=80)
     assert answer.returncode == 0
-    assert "execution" in answer.stdout
+    lines = answer.stdout.splitlines()
+    begun = [line.split()[0] for line in lines if line and not line.startswith(" ")]
+    for name in ("nats", "execution", "learning-incremental"):
+        assert begun.count(name) == 3, answer.stdout
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_paper_without_keys_names_them_and_starts_nothing(tmp_path: Path) -> None:

@@ -63,7 +63,11 @@ SecretsFolder = Annotated[Path | None, typer.Option("--secrets-folder", hidden=T
 
 def register(application: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Models from recorded runs: learned, held against the one that serves, signed, or the name of what was in the way.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
     group.command("incremental")(incremental)
     group.command("retrain")(retrain)
     group.command("backtest")(backtest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,10 @@ from tradingsystem.cli.reading import read_system
 from tradingsystem.process.build import build_digest
 from tradingsystem.spec import Placement, PlanRow, explain
 from tradingsystem.spec import plan as make_plan
+
+TABLES = (("workload", "kind", "ports", "requests", "boot_hash"), ("workload", "process", "after"), ("workload", "secrets", "reads"))
+"""What is printed of the rows: side by side it would be wider than a terminal."""
+WHOLE = frozenset({"workload", "process", "boot_hash"})  # names that a person copies
 
 
 def register(application: typer.Typer) -> None:
@@ -26,12 +31,17 @@ def plan(
 ) -> None:
     """Print the workloads FILE leads to, in start order: processes, ports, what each reads, which secrets it needs (by name)."""
     planned = make_plan(read_system(file), placement, build=build_digest())
-    table = Table(box=None, pad_edge=False)
-    names = PlanRow.__struct_fields__
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in explain(planned):
-        table.add_row(*(getattr(row, name) for name in names))
-    console = Console(highlight=False)
+    rows, console = explain(planned), Console(highlight=False)
     console.print(f"{planned.system}: mode {planned.mode.value}, build {planned.build}, boot {planned.boot_hash[:12]}", markup=False)
-    console.print(table)
+    for names in TABLES:
+        console.print()
+        console.print(_table(rows, names))
+
+
+def _table(rows: Iterable[PlanRow], names: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name.replace("_", " "), no_wrap=name in WHOLE, overflow="fold")
+    for row in rows:
+        table.add_row(*(getattr(row, name) for name in names))
+    return table
