@@ -20,6 +20,7 @@ from tradingsystem.interfaces import Bus, Delivery, Subscription
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 TICK_INTERVAL_NS = NS_PER_SECOND // 50
 SLEEP_SLICE_SECONDS = 0.5
@@ -96,12 +97,8 @@ class FollowerClock:
         return self._speed
 
     def _on_tick(self, delivery: Delivery) -> None:
-        try:
-            tick: ClockTick = decode(delivery.payload, ClockTick)
-        except Malformed:
-            metrics.bus_malformed.labels(kind="clock").inc()
-            return
-        self.follow(tick)
+        with Dropping(Malformed, "clock"):
+            self.follow(decode(delivery.payload, ClockTick))
 
     def follow(self, tick: ClockTick) -> None:
         """Take over the player's word."""

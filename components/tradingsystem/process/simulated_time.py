@@ -20,6 +20,7 @@ from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.lifecycle import Phase
 from tradingsystem.telemetry import metrics
+from tradingsystem.telemetry.dropping import Dropping
 
 log = structlog.get_logger()
 
@@ -104,11 +105,10 @@ class PacedSimulator:
             await heard.close()
 
     def _on_beat(self, delivery: Delivery) -> None:
-        try:
-            beat: Beat = decode(delivery.payload, Beat)
-        except Malformed:
-            metrics.bus_malformed.labels(kind="beat").inc()
-            return
+        with Dropping(Malformed, "beat"):
+            self._hear(decode(delivery.payload, Beat))
+
+    def _hear(self, beat: Beat) -> None:
         if beat.service not in self._consumers:
             return
         now = time.monotonic()
