@@ -59,7 +59,8 @@ class Cluster:
 
     async def __aenter__(self) -> Cluster:
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-        connector = aiohttp.TCPConnector(ssl=self._access.tls(), limit=64)
+        # No limit of connections: each watch holds one for as long as it lives, and requests, which are as many as workers, must never wait for one of those.
+        connector = aiohttp.TCPConnector(ssl=self._access.tls(), limit=0)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers={"Accept": PLAIN, "User-Agent": FIELD_MANAGER})
         return self
 
@@ -74,23 +75,25 @@ class Cluster:
         """The object, None when there is none."""
         return await self._ask("GET", kind.path(namespace, name), absent=True)
 
-    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | str = "") -> Listing:
-        """Every object with these labels (or of this selector), and the version to watch from. Never of Secrets."""
+    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | str = "", name: str = "") -> Listing:
+        """Every object with these labels (or of this selector), or the one of that name, and the version to watch from. Never of Secrets."""
         assert kind is not SECRET, "Secrets are got by name"
         selector = labels if isinstance(labels, str) else ",".join(f"{key}={value}" for key, value in labels.items())
-        answer = await self._ask("GET", kind.path(namespace), {"labelSelector": selector} if selector else {})
+        answer = await self._ask("GET", kind.path(namespace), _selecting(selector, name))
         assert answer is not None
         head = {"apiVersion": kind.api_version, "kind": kind.kind}  # a list leaves them out of its items
         return Listing([head | item for item in answer.get("items") or []], answer["metadata"]["resourceVersion"])
 
-    async def watch(self, kind: Kind, namespace: str, selector: str, since: str) -> AsyncIterator[Change]:
-        """Changes after the version ``since`` until the server ends it. Raises ``Expired``, ``TryAgain`` when it breaks or falls silent."""
+    async def watch(self, kind: Kind, namespace: str, since: str, *, selector: str = "", name: str = "") -> AsyncIterator[Change]:
+        """Changes after the version ``since``, of objects that a label selects or of that name, until the server ends it. Raises ``Expired``, ``TryAgain`` when
+        it breaks or falls silent."""
         assert kind is not SECRET, "Secrets are got by name"
         query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": since, "timeoutSeconds": str(WATCH_SECONDS)}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         session, url = self._opened(), self._access.server + kind.path(namespace)
+        query |= _selecting(selector, name)
         try:
-            async with session.get(url, params=query | {"labelSelector": selector}, headers=self._identity(), timeout=timeout) as response:
+            async with session.get(url, params=query, headers=self._identity(), timeout=timeout) as response:
                 if response.status != 200:
                     raise _problem(response.status, await _body(response), response.headers)
                 async for line in _lines(response):
@@ -184,6 +187,10 @@ async def _body(response: aiohttp.ClientResponse) -> Object:
     except ValueError:
         return {"message": raw[:200].decode(errors="replace")}
     return answer if isinstance(answer, dict) else {"message": str(answer)[:200]}
+
+
+def _selecting(labels: str, name: str) -> dict[str, str]:
+    return ({"labelSelector": labels} if labels else {}) | ({"fieldSelector": f"metadata.name={name}"} if name else {})
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -13,8 +13,10 @@ from typing import Any
 
 from tradingsystem.domain.calendar import is_session, session
 from tradingsystem.domain.control import Beat, ModelsState
+from tradingsystem.domain.errors import Unplayable
 from tradingsystem.domain.time import new_york_date
 from tradingsystem.domain.trading import TradingStatus
+from tradingsystem.telemetry.logs import why_it_could_not_start
 from tradingsystem_operator.objects import COMPONENT_LABEL, CRON_JOB, DEPLOYMENT, REVISION_ANNOTATION, STATEFUL_SET, Key, Object
 
 HEARD_SECONDS = 10.0  # a service speaks at least once a second
@@ -211,7 +213,9 @@ def pod_problems(workload: str, pod: Object) -> Iterator[Problem]:
     for each in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (each.get("state") or {}).get("waiting") or {}
         reason, words = waiting.get("reason", ""), _cut(waiting.get("message", ""))
-        if reason in _IMAGE_REASONS:
+        if (problem := _unplayable(workload, each)) is not None:
+            yield problem
+        elif reason in _IMAGE_REASONS:
             yield Problem("ImagePullFailed", f"{workload}: image {each.get('image', '')} cannot be had ({reason}): {words}")
         elif reason in _CONFIG_REASONS:
             yield Problem("PodCannotStart", f"{workload}: {reason}: {words}")
@@ -232,13 +236,27 @@ def _unschedulable(workload: str, message: str) -> Problem:
     )
 
 
+def _ended(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How a container ended last; empty when it never did."""
+    found: Mapping[str, Any] = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    return found
+
+
+def _unplayable(workload: str, status: Mapping[str, Any]) -> Problem | None:
+    """What the simulator said of recorded days that it cannot play. It holds while it tries again, too, so that it is told once and not at each try."""
+    code, reason = why_it_could_not_start(_ended(status).get("message") or "")
+    return Problem(code, f"{workload}: {_cut(reason)}") if code in set(Unplayable) and not status.get("ready") else None
+
+
 def _crash(workload: str, pod: Object, status: Mapping[str, Any]) -> Problem:
-    last = (status.get("lastState") or {}).get("terminated") or {}
+    last = _ended(status)
     name, restarts = pod["metadata"]["name"], status.get("restartCount", 0)
     if last.get("reason") == "OOMKilled":
         return Problem("OutOfMemory", f"{workload}: killed at its memory limit; raise spec.components.{workload}.resources.limits.memory")
     ended = f"exit code {last['exitCode']}" if "exitCode" in last else "no exit code known"
-    return Problem("CrashLoop", f"{workload}: ends again and again ({restarts} restarts, {ended}): kubectl logs {name} --previous")
+    words = _cut(why_it_could_not_start(last.get("message") or "")[1])
+    said = f": {words}" if words else f": kubectl logs {name} --previous"
+    return Problem("CrashLoop", f"{workload}: ends again and again ({restarts} restarts, {ended}){said}")
 
 
 def _cut(words: str) -> str:

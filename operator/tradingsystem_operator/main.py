@@ -73,6 +73,7 @@ class Operator:
             events=Events(self._cluster, settings.identity),
             url_of=lambda key: settings.nats_url.format(system=key.name, namespace=key.namespace),
             wake=self._queue.add,
+            follow=self._watches.follow,
         )
         self._leader = Leader(
             self._cluster,

@@ -51,7 +51,8 @@ class Memory:
 
 @dataclass(slots=True)
 class Seen:
-    """One round. ``system`` is what is rendered: the spec as it is, or the last good one while that is invalid; ``valid`` tells which."""
+    """One round. ``system`` is what is rendered: the spec as it is with what it names, or the last good one while that cannot be. ``valid``: the spec itself
+    has no mistake, so its live settings hold; ``complete``: what it names is there, too."""
 
     key: SystemKey
     raw: Object
@@ -60,6 +61,7 @@ class Seen:
     children: dict[Key, Object]
     system: TradingSystem | None = None
     valid: bool = True
+    complete: bool = True
     plan: Plan | None = None
     settings: bytes = b""
     revision: Revision | None = None

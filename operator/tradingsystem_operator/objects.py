@@ -34,7 +34,7 @@ AFTER_ANNOTATION = f"{PREFIX}after"
 """On a workload: the workloads that must be ready before it starts, separated by commas; absent when there are none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Kind:
     """One kind of object and where the API server keeps it."""
 
@@ -75,6 +75,10 @@ OWNED: tuple[Kind, ...] = (
 SECRET = Kind("Secret", "v1", "secrets")
 """Got by name only, never watched or pruned: losing the passwords of a running system would stop it."""
 
+POD = Kind("Pod", "v1", "pods")
+VOLUME_CLAIM = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
+"""Made by controllers of the cluster, or by a person; never by us."""
+
 TRADING_SYSTEM = Kind(KIND, API_VERSION, "tradingsystems")
 WORKLOAD_KINDS = (STATEFUL_SET, DEPLOYMENT, CRON_JOB)
 
@@ -87,6 +91,13 @@ class Key(NamedTuple):
     """What tells an object of one namespace from every other."""
 
     kind: str
+    name: str
+
+
+class Reference(NamedTuple):
+    """An object that a person made and a spec names; it is in the system's namespace."""
+
+    kind: Kind
     name: str
 
 

@@ -15,6 +15,7 @@ from tradingsystem.messages.live_settings import settings_of
 from tradingsystem.spec import InvalidSpec, TradingSystem, from_document, warnings
 from tradingsystem.spec.resource import API_VERSION, KIND
 from tradingsystem.spec.status import TradingReport
+from tradingsystem_operator import referring
 from tradingsystem_operator.desired import build_all, disruption_budgets, left_out, plan_of, spec_config_map
 from tradingsystem_operator.desired.configuration import SPEC_KEY, spec_config_map_name
 from tradingsystem_operator.engines import engine_work
@@ -29,6 +30,7 @@ from tradingsystem_operator.objects import (
     WORKLOAD_KINDS,
     Key,
     Object,
+    Reference,
     is_controlled_by,
     workload_of,
 )
@@ -60,7 +62,22 @@ def read_spec(seen: Seen) -> None:
         seen.system = _last_good(seen)
         return
     seen.settings = settings_of(seen.system)
-    seen.warnings += [Problem("Advice", str(advice)) for advice in warnings(seen.system)]
+
+
+def references(seen: Seen) -> frozenset[Reference]:
+    """What the spec names that others made; nothing while it is invalid, since the last good one holds what it named."""
+    return referring.references(seen.system) if seen.system is not None and seen.valid else frozenset()
+
+
+def take_references(seen: Seen, there: Mapping[Reference, Object], unseen: tuple[Problem, ...]) -> None:
+    """What is rendered from now on: the spec with what it names. What is missing or wrong there becomes problems, and the last good spec is taken."""
+    if seen.system is None or not seen.valid:
+        return
+    answer = referring.resolve(seen.system, there, unseen, _last_good(seen))
+    seen.system, seen.complete = answer.system, not answer.problems
+    seen.problems += answer.problems
+    if seen.complete and seen.system is not None:
+        seen.warnings += [Problem("Advice", str(advice)) for advice in warnings(seen.system)]
 
 
 def _last_good(seen: Seen) -> TradingSystem | None:
@@ -165,7 +182,7 @@ def _following_the_day(seen: Seen, *, guarded: bool) -> tuple[Object, ...]:
         spec = spec_config_map_name(seen.owner.name)
         return tuple(_bare(thing) for key, thing in seen.children.items() if key.kind in kinds or key == Key(CONFIG_MAP.kind, spec))
     budgets = disruption_budgets(seen.plan, seen.owner, in_session_with_positions=guarded)
-    if not seen.valid:
+    if not (seen.valid and seen.complete):
         kept = seen.children.get(Key(CONFIG_MAP.kind, spec_config_map_name(seen.owner.name)))
         return (*budgets, *((_bare(kept),) if kept is not None else ()))
     return (*budgets, spec_config_map(seen.system, seen.generation, seen.plan, seen.owner))

@@ -47,6 +47,42 @@ REASONS: tuple[Reason, ...] = (
         "Create it in the system's namespace with the keys in the message.",
     ),
     Reason(
+        "MissingSymbols",
+        ConditionType.DEGRADED,
+        "The ConfigMap with the list of symbols (universe.configMapRef), or its key, is not there; what runs stays as it was, live settings go on.",
+        "Create it in the system's namespace as the message says; it is noticed by itself.",
+    ),
+    Reason(
+        "InvalidSymbols",
+        ConditionType.DEGRADED,
+        "The list of symbols in the ConfigMap has mistakes; what runs stays as it was, live settings go on.",
+        "Each mistake stands in the message with its line: correct the ConfigMap; it is noticed by itself.",
+    ),
+    Reason(
+        "MissingVolumeClaim",
+        ConditionType.DEGRADED,
+        "The volume claim with the recorded days (simulation.dataClaimName) is not there, is being deleted or has lost its volume; what runs stays as it was.",
+        "Make the claim in the system's namespace; it is noticed by itself.",
+    ),
+    Reason(
+        "NoRecordedDay",
+        ConditionType.DEGRADED,
+        "The volume has no recorded day, or not that of simulation.startDate, in the folder that simulation.data names; the simulator tries again by itself.",
+        "The message says which days are there; its path /var/lib/tradingsystem/recorded is the volume. Put the day there, or name another.",
+    ),
+    Reason(
+        "DamagedRecording",
+        ConditionType.DEGRADED,
+        "A file of the recorded day cannot be read as what its name says; the simulator tries again by itself.",
+        "File and line stand in the message. `tradingsystem data import FOLDER` reads every day to its end and names all that is damaged.",
+    ),
+    Reason(
+        "UnreadableRecording",
+        ConditionType.DEGRADED,
+        "The simulator may not read the recorded day; it tries again by itself.",
+        "Pods run as user and group 10001, and a person's volume keeps its modes: let others read (chmod -R o+rX), or give the group.",
+    ),
+    Reason(
         "Forbidden",
         ConditionType.DEGRADED,
         "The operator may not do what it has to.",

@@ -32,10 +32,12 @@ from tradingsystem_operator.facts import Facts, Problem
 from tradingsystem_operator.memory import Memory, Seen
 from tradingsystem_operator.objects import (
     CLEAR_LATCH_ANNOTATION,
+    POD,
     SECRET,
     TRADING_SYSTEM,
     Object,
     Owner,
+    Reference,
     is_controlled_by,
     key_of,
     kind_of,
@@ -43,7 +45,7 @@ from tradingsystem_operator.objects import (
 from tradingsystem_operator.queue import SystemKey
 from tradingsystem_operator.release import Release
 from tradingsystem_operator.status import as_document, next_status, read_status
-from tradingsystem_operator.watching import POD, Store
+from tradingsystem_operator.watching import Store
 
 log = structlog.get_logger()
 
@@ -51,7 +53,8 @@ PASSWORD_BYTES = 24
 
 
 class Reconciler:
-    """Rounds over all systems. ``url_of`` says where a system's message server is; ``wake`` asks for another round, now or later."""
+    """Rounds over all systems. ``url_of`` says where a system's message server is; ``wake`` asks for another round, now or later; ``follow`` has a system
+    woken when one of the objects changes that its spec names."""
 
     def __init__(
         self,
@@ -62,9 +65,10 @@ class Reconciler:
         events: Events,
         url_of: Callable[[SystemKey], str],
         wake: Callable[[SystemKey, float], None],
+        follow: Callable[[SystemKey, frozenset[Reference]], None],
     ) -> None:
         self._cluster, self._store, self._release, self._events = cluster, store, release, events
-        self._url_of, self._wake = url_of, wake
+        self._url_of, self._wake, self._follow = url_of, wake, follow
         self._memories: dict[SystemKey, Memory] = {}
         self.said: dict[SystemKey, TradingSystemStatus] = {}
 
@@ -81,6 +85,7 @@ class Reconciler:
         if not seen.paused:
             await self._hold(seen)
         reading.read_spec(seen)
+        await self._look_up(seen)
         await self._know_secrets(seen)
         reading.read_revisions(seen)
         is_new = reading.choose_revision(seen, self._release)
@@ -110,6 +115,7 @@ class Reconciler:
 
     async def _forget(self, key: SystemKey) -> None:
         self.said.pop(key, None)
+        self._follow(key, frozenset())
         memory = self._memories.pop(key, None)
         if memory is not None:
             await memory.close()
@@ -135,6 +141,21 @@ class Reconciler:
             return
         await self._tell(seen, telling.facts_of(seen, datetime.now(UTC), deleting=True))
         self._wake(seen.key, LOOK_AGAIN_SECONDS)
+
+    # --- what others made --------------------------------------------------------------------------------------------
+
+    async def _look_up(self, seen: Seen) -> None:
+        """What the spec names, read after it is watched: what changes from here on makes another round."""
+        named, there, unseen = reading.references(seen), dict[Reference, Object](), list[Problem]()
+        self._follow(seen.key, named)
+        for reference in sorted(named):
+            try:
+                found = await self._cluster.get(reference.kind, seen.key.namespace, reference.name)
+            except NotAuthorized as error:
+                unseen.append(Problem("Forbidden", f"{reference.kind.kind} {reference.name}: {error}"))
+                continue
+            there |= {reference: found} if found is not None else {}
+        reading.take_references(seen, there, tuple(unseen))
 
     # --- secrets -----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Pod:
             folder = self.place(mount["mountPath"])
             if claim := volumes.get(mount["name"], {}).get("persistentVolumeClaim"):
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                folder.symlink_to(cluster.claimed(claim["claimName"], mount["subPath"]))
+                folder.symlink_to(cluster.claimed(claim["claimName"], mount.get("subPath", "")))
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             for path, content in cluster.files_of(volumes.get(mount["name"], {})):
@@ -154,10 +154,10 @@ class Pod:
 
 
 class Cluster:
-    """Every pod of one rendered system."""
+    """Every pod of one rendered system. ``volumes``: a person's own, by the name of the claim."""
 
-    def __init__(self, things: tuple[Object, ...], credentials: Object, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, things: tuple[Object, ...], credentials: Object, folder: Path, volumes: Mapping[str, Path] | None = None) -> None:
+        self.folder, self._volumes = folder, volumes or {}
         self._things = (*things, credentials)
         block = secrets.randbelow(1 << 15)
         workloads = [thing for thing in things if thing["kind"] in {"StatefulSet", "Deployment"}]
@@ -179,7 +179,9 @@ class Cluster:
         configuration.write_text(text)
 
     def claimed(self, claim: str, below: str) -> Path:
-        """A folder of a volume that another pod has claimed."""
+        """A folder of a volume that another pod, or a person, has claimed."""
+        if claim in self._volumes:
+            return self._volumes[claim] / below
         for thing in self._things:
             for template in thing.get("spec", {}).get("volumeClaimTemplates", []):
                 if claim == f"{template['metadata']['name']}-{thing['metadata']['name']}-0":

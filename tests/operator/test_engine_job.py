@@ -21,8 +21,7 @@ from tradingsystem.adapters.nats import NatsBus
 from tradingsystem.domain.control import ModelsState
 from tradingsystem.messages.codec import encode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem_operator.objects import DEPLOYMENT, JOB, Object
-from tradingsystem_operator.watching import POD
+from tradingsystem_operator.objects import DEPLOYMENT, JOB, POD, Object
 
 pytestmark = [pytest.mark.cluster, pytest.mark.nats, pytest.mark.slow]
 

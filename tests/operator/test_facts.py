@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.operator.systems import EVENING_NS, OWNER, claim, observed, pod, position, trading, workload_object
-from tradingsystem_operator.facts import WorkloadFact, in_session_with_positions, workload_facts
+from tradingsystem.domain.errors import Unplayable
+from tradingsystem_operator.facts import Problem, WorkloadFact, in_session_with_positions, workload_facts
 from tradingsystem_operator.objects import Key, Object
 from tradingsystem_operator.reasons import ORDER
 
@@ -49,6 +51,40 @@ def test_each_trouble_of_a_pod_has_its_reason(status: dict[str, Any], reason: st
     assert [problem.reason for problem in found.problems] == [reason]
     assert "filter" in found.problems[0].message
     assert reason in ORDER
+
+
+def unplayable(code: str, state: str) -> dict[str, Any]:
+    """A simulator that could not play, while it is in that state; its last lines as a kubelet keeps them, the first one torn."""
+    said = {"event": "cannot_start", "code": code, "reason": "/days/a.zip: not a readable zip"}
+    lines = f'"level":"info"}}\n{json.dumps(said)}\n' + '{"event":"stopping"}\n'
+    ended = {"terminated": {"exitCode": 2, "message": lines}}
+    states = {
+        "ended": {"state": ended},
+        "trying": {"state": {"running": {}}, "lastState": ended, "ready": False},
+        "backing off": {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended},
+        "playing": {"state": {"running": {}}, "lastState": ended, "ready": True},
+    }
+    return {"containerStatuses": [{"name": "simulator", "image": "x:1", "restartCount": 3, **states[state]}]}
+
+
+@pytest.mark.parametrize("code", Unplayable)
+def test_days_that_cannot_be_played_are_told_in_the_simulator_s_words_and_once(code: str) -> None:
+    """The same words while it has ended, waits and tries again, so one event; none once it plays."""
+    simulator = observed(workload_object("Deployment", "simulator"), revision=1, ready=False)
+    told = {
+        fact(simulator, pod("simulator", **unplayable(code, state)), workload="simulator").problems
+        for state in ("ended", "trying", "backing off")
+    }
+    assert told == {(Problem(code, "simulator: /days/a.zip: not a readable zip"),)}
+    assert code in ORDER
+    assert fact(simulator, pod("simulator", **unplayable(code, "playing")), workload="simulator").problems == ()
+
+
+def test_a_crash_loop_says_why_where_the_process_did() -> None:
+    """What a person gave it is named in the status; only what nobody foresaw has to be looked up in the log."""
+    simulator = observed(workload_object("Deployment", "simulator"), revision=1, ready=False)
+    (problem,) = fact(simulator, pod("simulator", **unplayable("", "backing off")), workload="simulator").problems
+    assert (problem.reason, problem.message.endswith(": /days/a.zip: not a readable zip")) == ("CrashLoop", True)
 
 
 def test_a_claim_without_a_class_is_its_own_reason() -> None:

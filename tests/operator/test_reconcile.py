@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import signal
 import threading
 import time
@@ -21,11 +22,11 @@ from tests.operator.operating import Place, place
 from tests.spec.documents import document
 from tradingsystem.messages.permissions import permissions
 from tradingsystem_operator.deletion import FINALIZER
-from tradingsystem_operator.objects import CONFIG_MAP, MANAGED_BY_LABEL, OWNED, SECRET, TRADING_SYSTEM, Kind, Object
+from tradingsystem_operator.objects import CONFIG_MAP, MANAGED_BY_LABEL, OWNED, SECRET, TRADING_SYSTEM, VOLUME_CLAIM, Kind, Object
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-REPAIRED_SECONDS = 5.0
+REPAIRED_SECONDS = NOTICED_SECONDS = 5.0
 POKE = {"metadata": {"annotations": {"example.com/poke": "1"}}}
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 
@@ -184,6 +185,60 @@ def test_an_invalid_spec_that_slips_through_changes_nothing(here: Place) -> None
     here.patch(TRADING_SYSTEM, "momentum", {"spec": {"simulation": {"startDate": "2026-03-03"}}})
     here.said("momentum", "Degraded", "AsExpected")
     until("the correction is applied", lambda: here.system("momentum")["status"]["revision"] == 2)
+
+
+def test_a_list_of_symbols_is_followed_and_its_mistakes_change_nothing(here: Place) -> None:
+    """Nothing starts without it; an edit is a new revision without anybody touching the resource; what is wrong is told, and what runs stays as it was."""
+    running = here.operate("--resync-seconds", "3600")
+    here.create(TRADING_SYSTEM, document({"spec.universe": {"selection": "ConfigMap", "configMapRef": {"name": "listed"}}}))
+    assert "ConfigMap listed is not there" in here.said("momentum", "Degraded", "MissingSymbols")["message"]
+    assert here.get(CONFIG_MAP, "momentum-filter") is None
+    here.create(CONFIG_MAP, {"metadata": {"name": "listed"}, "data": {"symbols": "SPY\nAAPL\n"}})
+    until("it runs with both", lambda: _symbols(here) == ["SPY", "AAPL"], NOTICED_SECONDS)
+    here.patch(CONFIG_MAP, "listed", {"data": {"symbols": "SPY\n"}})
+    until("it runs with one", lambda: _symbols(here) == ["SPY"], NOTICED_SECONDS)
+    until("as a revision of its own", lambda: here.system("momentum")["status"]["revision"] == 2)
+    until("it has come to rest", lambda: running.metric("queue_depth") == 0 and here.condition("momentum", "Progressing"))
+    before = versions(here)
+    here.patch(CONFIG_MAP, "listed", {"data": {"symbols": "SPY\nnot one\n$\n"}})
+    message = here.said("momentum", "Degraded", "InvalidSymbols", NOTICED_SECONDS)["message"]
+    assert all(words in message for words in ("ConfigMap listed, key symbols, line 2: 'not one'", "line 3: '$'"))
+    here.delete(CONFIG_MAP, "listed")
+    here.said("momentum", "Degraded", "MissingSymbols", NOTICED_SECONDS)
+    assert versions(here) == before
+    assert here.events("InvalidSymbols")
+    here.create(CONFIG_MAP, {"metadata": {"name": "listed"}, "data": {"symbols": "SPY\n"}})
+    here.said("momentum", "Degraded", "AsExpected", NOTICED_SECONDS)
+    assert versions(here) == before
+
+
+def _symbols(here: Place) -> list[str]:
+    slices = _data(here, "momentum-ingestion").get("slice.json")
+    return list(json.loads(slices)["universe"]["symbols"]) if slices else []
+
+
+def test_recorded_days_wait_for_their_claim_and_a_lost_one_changes_nothing(here: Place) -> None:
+    """A pod that mounts what is not there would wait without a word; the claim is noticed by itself, and an edit to another that is missing is held back."""
+    running = here.operate("--resync-seconds", "3600")
+    recorded = {"source": "Recorded", "dataClaimName": "days", "startDate": "2013-10-08"}
+    here.create(TRADING_SYSTEM, document({"spec.simulation": recorded}))
+    assert "PersistentVolumeClaim days is not there" in here.said("momentum", "Degraded", "MissingVolumeClaim")["message"]
+    here.create(VOLUME_CLAIM, claim("days"))
+    here.said("momentum", "Degraded", "AsExpected", NOTICED_SECONDS)
+    until("it has come to rest", lambda: running.metric("queue_depth") == 0 and here.system("momentum")["status"].get("revision"))
+    before = versions(here)
+    here.patch(TRADING_SYSTEM, "momentum", {"spec": {"simulation": {"dataClaimName": "others"}}})
+    here.said("momentum", "Degraded", "MissingVolumeClaim")
+    assert versions(here) == before
+    here.patch(TRADING_SYSTEM, "momentum", {"spec": {"simulation": {"dataClaimName": "", "data": "/my/days"}}})
+    assert "recorded days come to a pod on a volume alone" in here.said("momentum", "Degraded", "InvalidSpec")["message"]
+    assert versions(here) == before
+    here.patch(TRADING_SYSTEM, "momentum", {"spec": {"simulation": {"source": "Generated", "data": ""}}})
+    until("the market is generated", lambda: here.system("momentum")["status"]["revision"] == 2)
+
+
+def claim(name: str) -> Object:
+    return {"metadata": {"name": name}, "spec": {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}}}
 
 
 def test_an_unknown_version_is_told_and_what_runs_runs_on(here: Place) -> None:

@@ -35,15 +35,16 @@ from tradingsystem.messages.subjects import Subjects
 from tradingsystem.spec import from_document
 from tradingsystem_operator.objects import (
     CLEAR_LATCH_ANNOTATION,
+    CONFIG_MAP,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
+    POD,
     SECRET,
     STATEFUL_SET,
     TRADING_SYSTEM,
     Object,
     workload_of,
 )
-from tradingsystem_operator.watching import POD
 
 pytestmark = [pytest.mark.cluster, pytest.mark.nats, pytest.mark.slow]
 
@@ -212,6 +213,20 @@ def test_a_limit_is_lowered_without_a_restart_and_the_last_of_quick_edits_holds(
     assert b'"dailyLossMax":450' in applied[-1].spec
     assert scene.template() == before
     assert scene.system()["status"]["revision"] == 1
+
+
+def test_a_limit_goes_on_while_a_list_of_symbols_is_missing(scene: Scene) -> None:
+    """The edit names a ConfigMap that is not there and lowers a limit: the limit is in force, no pod is changed until the list comes."""
+    before = scene.template()
+    universe = {"selection": "ConfigMap", "configMapRef": {"name": "listed"}}
+    generation = scene.edit({"spec": {"universe": universe, "risk": {"dailyLossMax": 450}}})
+    until("the limit is acknowledged", lambda: scene.system()["status"]["acknowledgedGeneration"] == generation)
+    assert b'"dailyLossMax":450' in scene.execution.applied[-1].spec
+    scene.here.said("momentum", "Degraded", "MissingSymbols")
+    assert (scene.template(), scene.system()["status"]["revision"]) == (before, 1)
+    scene.here.create(CONFIG_MAP, {"metadata": {"name": "listed"}, "data": {"symbols": "SPY\n"}})
+    scene.cluster.settle("the list is rolled out", lambda: scene.template() != before)
+    assert scene.system()["status"]["acknowledgedGeneration"] == generation
 
 
 def test_what_execution_has_not_taken_over_is_not_called_in_force(scene: Scene) -> None:

@@ -32,6 +32,14 @@ HELD_AND_BROKEN: dict[str, tuple[Changes, Changes]] = {
         {"spec.simulation": {"source": "Recorded"}},
     ),
     "data-only-when-recorded": ({"spec.simulation": {"data": ""}}, {"spec.simulation": {"data": "days"}}),
+    "claim-only-when-recorded": (
+        {"spec.simulation": {"source": "Recorded", "dataClaimName": "days"}},
+        {"spec.simulation": {"dataClaimName": "days"}},
+    ),
+    "data-stays-in-claim": (
+        {"spec.simulation": {"source": "Recorded", "dataClaimName": "days", "data": "a..b/c"}},
+        {"spec.simulation": {"source": "Recorded", "dataClaimName": "days", "data": "a/.."}},
+    ),
     "broker-has-secret": (
         {"spec.mode": "Simulation", "spec.execution.broker.secretRef.name": ""},
         {"spec.mode": "Paper", "spec.execution.broker.secretRef.name": ""},

@@ -105,6 +105,16 @@ def test_live_is_refused_in_one_process() -> None:
     assert plan(system(PAPER), Placement.ONE_PROCESS)
 
 
+def test_recorded_days_without_a_volume_are_refused_in_pods_and_nowhere_else() -> None:
+    """A pod has no file of anybody's machine: the simulator would end again and again. Outside Simulation nothing is played."""
+    here = {"spec.simulation": {"source": "Recorded", "data": "/days"}}
+    with pytest.raises(InvalidSpec, match="recorded days come to a pod on a volume alone"):
+        plan(system(here), Placement.KUBERNETES)
+    assert plan(system(here), Placement.PROCESSES)
+    assert plan(system(PAPER | here), Placement.KUBERNETES)
+    assert plan(system({"spec.simulation": {"source": "Recorded", "dataClaimName": "days"}}), Placement.KUBERNETES)
+
+
 def test_processes_by_placement() -> None:
     """One process holds every service of ours, never the message server; otherwise each has its own."""
     one = plan(system(PAPER), Placement.ONE_PROCESS).processes()

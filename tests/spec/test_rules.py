@@ -72,7 +72,7 @@ def _paths_in(cel: str) -> set[str]:
     return {match.rstrip(".") for match in re.findall(r"self((?:\.[a-zA-Z]+)+)", cel)}
 
 
-METHODS = {"size", "exists", "all", "filter"}
+METHODS = {"size", "exists", "all", "filter", "startsWith", "contains"}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -24,6 +24,7 @@ from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.live_settings import generation_of, next_generation, settings_entry, settings_of
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.process.beside_manifest import with_listed_symbols
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.state import RunningSystem, find_running
 from tradingsystem.spec import InvalidSpec, Placement, TradingSystem, TradingSystemSpec, plan, warnings
@@ -60,8 +61,8 @@ def apply(
     A change of anything else is refused by name; nothing is applied then.
     """
     try:
-        wanted = read_system(file)
-    except InvalidSpec as error:
+        wanted = with_listed_symbols(read_system(file), file)
+    except (InvalidSpec, InvalidInput) as error:
         raise InvalidInput(f"{error}{_stays(system)}") from error
     running = find_running(system or wanted.metadata.name)
     if refused := restarting_changes(running, wanted):

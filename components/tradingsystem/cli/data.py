@@ -57,9 +57,7 @@ def import_folder(
     if day is not None:
         days = [one for one in days if one == day.date()]
     if not days:
-        raise InvalidInput(
-            f"{folder}: no recorded day there; expected LEAN's tick/ and minute/ zips, Polygon's trades_v1/*.csv.gz, or recording/frame-*.arrows"
-        )
+        raise InvalidInput(f"{folder}: no recorded day of that date there; without --date every day is read")
     damaged = []
     for one in days:
         try:

@@ -61,8 +61,6 @@ def _day(data: Path | None, chosen: datetime | None) -> date | None:
     from tradingsystem.process.recorded_data import recorded_dates
 
     days = recorded_dates(data)
-    if not days:
-        raise InvalidInput(f"{data}: no recorded day there; see: tradingsystem data import {data}")
     if chosen is not None and chosen.date() not in days:
         raise InvalidInput(f"{data}: no data of {chosen.date()}; days there: {', '.join(str(one) for one in days)}")
     return chosen.date() if chosen else days[-1]

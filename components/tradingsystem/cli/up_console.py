@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tradingsystem.process.beside_manifest import recorded_folder, with_listed_symbols
 from tradingsystem.process.build import build_digest
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.one_process import OneProcess
 from tradingsystem.process.runner import loop_factory
 from tradingsystem.process.state import state_folder
 from tradingsystem.process.supervisor import Supervisor
-from tradingsystem.process.symbols_file import symbols_file_of
 from tradingsystem.spec import Placement, TradingSystem, plan
 
 _STYLES = {"ready": "green", "ended": "red", "restarting": "yellow", "waiting": "yellow", "stopped": "dim"}
@@ -22,7 +22,8 @@ _STYLES = {"ready": "green", "ended": "red", "restarting": "yellow", "waiting": 
 
 def start(system: TradingSystem, file: Path, *, one_process: bool, until_end: bool, capture_all: bool, models: Path | None) -> int:
     """Run what ``file`` describes until its end; the exit status. Raises ``InvalidInput`` or ``NotAuthorized`` for what keeps it from starting."""
-    planned = plan(system, Placement.ONE_PROCESS if one_process else Placement.PROCESSES, build=build_digest())
+    data_folder = recorded_folder(system, file)
+    planned = plan(with_listed_symbols(system, file), Placement.ONE_PROCESS if one_process else Placement.PROCESSES, build=build_digest())
     state = state_folder(planned.system)
     with state.lock():
         run = LocalRun(
@@ -30,7 +31,7 @@ def start(system: TradingSystem, file: Path, *, one_process: bool, until_end: bo
             state=state,
             folder=state.new_run(),
             models_folder=models,
-            symbols_file=symbols_file_of(system.spec.universe, file),
+            data_folder=data_folder,
             capture_everything=capture_all,
         )
         console = Console(stderr=False, highlight=False)

@@ -13,6 +13,8 @@ Foreign exceptions end at the adapters, chained as the cause; no text here carri
 
 from __future__ import annotations
 
+import enum
+
 
 class TradingSystemError(Exception):
     """Root of the tree."""
@@ -49,7 +51,19 @@ class NotAuthorized(TradingSystemError):
 
 
 class InvalidInput(TradingSystemError):
-    """Input of a person that cannot be used; the text says what, where and what would be right."""
+    """Input of a person that cannot be used; the text says what, where and what would be right. ``code`` tells kinds apart for a program, empty: any."""
+
+    def __init__(self, reason: str, code: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Unplayable(enum.StrEnum):
+    """Why a recorded day cannot be played; codes of ``InvalidInput``."""
+
+    NO_DAY = "NoRecordedDay"
+    DAMAGED = "DamagedRecording"
+    UNREADABLE = "UnreadableRecording"
 
 
 class BrokenInvariant(TradingSystemError):

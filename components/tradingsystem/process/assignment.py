@@ -47,7 +47,6 @@ class Assignment:
     capture_file: Path | None = None
     capture_everything: bool = False
     data_folder: Path | None = None
-    symbols_file: Path | None = None
     halt_file: Path | None = None
     journal_volume_bytes: int = VOLUME_BYTES
     triton: str = ""

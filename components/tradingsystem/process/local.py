@@ -39,7 +39,6 @@ class LocalRun:
     folder: Path
     models_folder: Path | None = None
     data_folder: Path | None = None
-    symbols_file: Path | None = None
     nats_sync_always: bool = True
     capture_everything: bool = False
 
@@ -122,8 +121,7 @@ class LocalRun:
             run_folder=self.folder,
             secrets_folder=local_folder(),
             models_folder=self.models_folder,
-            data_folder=self.data_folder,
-            symbols_file=self.symbols_file if workload.service == "ingestion" else None,
+            data_folder=self.data_folder if workload.service == "simulator" else None,
             halt_file=self.state.halt_file,
             venues=self.venues,
             log_file=self.log_file("system" if one_process else workload.name),

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.simulator.server import Simulator, SimulatorSettings
+from tradingsystem.domain.errors import InvalidInput, Unplayable
+from tradingsystem.simulator.feed import Feed
+from tradingsystem.simulator.player import days_in_words
+from tradingsystem.simulator.recorded import DamagedFile
+from tradingsystem.simulator.server import Simulator, SimulatorSettings, make_feed
 from tradingsystem.simulator.service import SimulatorService
 
 
@@ -38,7 +41,7 @@ async def simulate_alone(
         capture_path=str(capture or ""),
         capture_everything=capture_everything,
     )
-    service = SimulatorService(playable(settings))
+    service = SimulatorService(playing(settings, market_of(settings)))
 
     def ready() -> None:
         if service.address is not None:
@@ -47,10 +50,27 @@ async def simulate_alone(
     await service.run(ready, asyncio.Event())
 
 
-def playable(settings: SimulatorSettings) -> Simulator:
-    """The simulator with its market loaded. Raises ``InvalidInput``: file and line of what is damaged, or which days there are."""
+def market_of(settings: SimulatorSettings) -> Feed:
+    """The market, loaded. A recorded day of many symbols takes a while: who serves meanwhile does this in a thread. Raises ``InvalidInput``: file and line
+    of what is damaged, or which days there are, with a code of ``Unplayable``."""
     try:
-        return Simulator(settings)
+        return make_feed(settings)
+    except FileNotFoundError as error:
+        raise InvalidInput(
+            f"{settings.folder} has nothing of {settings.start_date}: {days_in_words(Path(settings.folder))}", Unplayable.NO_DAY
+        ) from error
+    except DamagedFile as error:
+        raise InvalidInput(str(error), Unplayable.DAMAGED) from error
+    except OSError as error:
+        raise InvalidInput(f"{settings.folder}: cannot be read ({error})", Unplayable.UNREADABLE) from error
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+
+
+def playing(settings: SimulatorSettings, market: Feed) -> Simulator:
+    """The simulator of a market that is loaded. Raises ``InvalidInput``."""
+    try:
+        return Simulator(settings, market)
     except (ValueError, OSError) as error:
         raise InvalidInput(str(error)) from error
 

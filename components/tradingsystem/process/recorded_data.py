@@ -32,10 +32,13 @@ class RecordedDay:
 
 
 def recorded_dates(folder: Path) -> list[date]:
-    """Days that can be played from a folder, oldest first. Raises ``InvalidInput`` when there is no such folder."""
+    """Days that can be played from a folder, oldest first. Raises ``InvalidInput`` when there is no such folder, or no day in it."""
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: no such folder")
-    return player.dates(folder)
+    found = player.dates(folder)
+    if not found:
+        raise InvalidInput(f"{folder}: {player.days_in_words(folder)}")
+    return found
 
 
 def read_recorded(folder: Path, day: date) -> RecordedDay:

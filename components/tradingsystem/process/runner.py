@@ -143,7 +143,7 @@ class Runner:
             await self._serve(one, service)
         except (NotAuthorized, InvalidInput) as error:
             one.lifecycle.move(Phase.FAILED, str(error))
-            log.error("cannot_start", of=one.assignment.service, reason=str(error))
+            log.error(logs.CANNOT_START, of=one.assignment.service, code=getattr(error, "code", ""), reason=str(error))
             self._fail(error)
         except Exception as error:
             one.lifecycle.move(Phase.FAILED, f"{type(error).__name__}: {error}")
@@ -274,7 +274,7 @@ def run_process(assignments: tuple[Assignment, ...]) -> int:
         with asyncio.Runner(loop_factory=loop_factory()) as loop_runner:
             return loop_runner.run(_with_signals(assignments))
     except TradingSystemError as error:
-        log.error("cannot_start", reason=str(error))
+        log.error(logs.CANNOT_START, code=getattr(error, "code", ""), reason=str(error))
         sys.stderr.write(f"tradingsystem {name}: {error}\n")
         return EXIT_UNAUTHORIZED if isinstance(error, NotAuthorized) else EXIT_INPUT
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,9 @@ def _read(path: Path, names: list[str], text: tuple[str, ...] = ()) -> pa.Table:
             if len(members) != 1:
                 raise DamagedFile(path, 0, f"{len(members)} members in the zip where one is expected")
             data = archive.read(members[0])
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except PermissionError:  # nothing is known of the file
+        raise
+    except (zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
         raise DamagedFile(path, 0, f"not a readable zip: {error}") from error
     types = {name: pa.string() if name in text else pa.int64() for name in names}
     table = read_csv(path, data, names, types, header=False)

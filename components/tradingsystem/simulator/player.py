@@ -35,6 +35,7 @@ from tradingsystem.simulator.feed import (
 )
 from tradingsystem.simulator.recorded import DamagedFile, Recording, make_slice
 
+_DAYS_SHOWN = 10
 VIX_EVERY_NS = 15 * SECOND_NS
 KIND_ORDER = {Kind.SECOND_BAR: 0, Kind.MINUTE_BAR: 1, Kind.INDEX: 2, Kind.QUOTE: 3, Kind.TRADE: 4}
 
@@ -47,6 +48,14 @@ def dates(folder: Path) -> list[datetime.date]:
         if {"trades_v1", "minute_aggs_v1"} & set(path.parts) and name[:4].isdigit():
             days.add(datetime.date.fromisoformat(name))
     return sorted(days)
+
+
+def days_in_words(folder: Path) -> str:
+    """Which days a folder has; for none, what would be one."""
+    there = [str(day) for day in dates(folder)]
+    if not there:
+        return "no recorded day there; expected LEAN's tick/ and minute/ zips, Polygon's trades_v1/*.csv.gz, or recording/frame-*.arrows"
+    return f"days there: {', '.join(there[:_DAYS_SHOWN])}{f' and {len(there) - _DAYS_SHOWN} more' if len(there) > _DAYS_SHOWN else ''}"
 
 
 class Player:

@@ -1,7 +1,7 @@
 """What would run: workloads, the slice of the resource each gets, ports, secrets, order. A pure function of resource, placement and build.
 
 The local supervisor starts processes from a Plan, the operator renders objects from it; neither adds a decision. Planning starts nothing, reads no
-secret and looks at no machine. What cannot run (Live in one process) is refused here, with the reason.
+secret and looks at no machine. What cannot run (Live in one process, files of a machine in pods) is refused here, with the reason.
 """
 
 import enum
@@ -15,6 +15,7 @@ from tradingsystem.spec.ports import Port, ports_of
 from tradingsystem.spec.problems import InvalidSpec, Problem
 from tradingsystem.spec.resource import Mode, TradingSystem
 from tradingsystem.spec.secrets import SecretNeed, secrets_of
+from tradingsystem.spec.simulation import MarketSource
 from tradingsystem.spec.slices import LiveSettings, Slice, live_settings, slice_of
 
 
@@ -167,6 +168,16 @@ def _refuse_impossible(system: TradingSystem, placement: Placement) -> None:
             value='"Live"',
             reason="is refused in one process, where one crash takes execution and its watchers together",
             remedy="run without --one-process",
+        )
+        raise InvalidSpec((problem,))
+    simulation = system.spec.simulation
+    recorded = system.spec.mode is Mode.SIMULATION and simulation.source is MarketSource.RECORDED
+    if placement is Placement.KUBERNETES and recorded and not simulation.data_claim_name:
+        problem = Problem(
+            field="spec.simulation.dataClaimName",
+            value='""',
+            reason="is empty, and recorded days come to a pod on a volume alone",
+            remedy="name a PersistentVolumeClaim that holds them; data is then the folder in it",
         )
         raise InvalidSpec((problem,))
 

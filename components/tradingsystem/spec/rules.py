@@ -39,12 +39,22 @@ def _probe_only_in_simulation(document: Document) -> bool:
 
 def _recorded_market_has_data(document: Document) -> bool:
     simulation = _spec(document).simulation
-    return simulation.source is not MarketSource.RECORDED or simulation.data != ""
+    return simulation.source is not MarketSource.RECORDED or simulation.data != "" or simulation.data_claim_name != ""
 
 
 def _data_only_when_recorded(document: Document) -> bool:
     simulation = _spec(document).simulation
     return simulation.source is MarketSource.RECORDED or simulation.data == ""
+
+
+def _claim_only_when_recorded(document: Document) -> bool:
+    simulation = _spec(document).simulation
+    return simulation.source is MarketSource.RECORDED or simulation.data_claim_name == ""
+
+
+def _data_stays_in_claim(document: Document) -> bool:
+    simulation = _spec(document).simulation
+    return simulation.data_claim_name == "" or not (simulation.data.startswith("/") or "/../" in f"/{simulation.data}/")
 
 
 def _broker_has_secret(document: Document) -> bool:
@@ -93,10 +103,10 @@ MODE_RULES = (
         name="recorded-market-has-data",
         scope=SPEC,
         fields=("spec.simulation.data", "spec.simulation.source"),
-        cel="self.simulation.source != 'Recorded' || self.simulation.data != ''",
+        cel="self.simulation.source != 'Recorded' || self.simulation.data != '' || self.simulation.dataClaimName != ''",
         holds=_recorded_market_has_data,
         reason="source Recorded needs data",
-        remedy="set data to a folder of files or a recording",
+        remedy="set dataClaimName to a volume claim that holds the days, or data to a folder of files or a recording",
     ),
     Rule(
         name="data-only-when-recorded",
@@ -106,6 +116,26 @@ MODE_RULES = (
         holds=_data_only_when_recorded,
         reason="data is read only when source is Recorded",
         remedy="set source to Recorded, or remove data",
+    ),
+    Rule(
+        name="claim-only-when-recorded",
+        scope=SPEC,
+        fields=("spec.simulation.dataClaimName", "spec.simulation.source"),
+        cel="self.simulation.source == 'Recorded' || self.simulation.dataClaimName == ''",
+        holds=_claim_only_when_recorded,
+        reason="dataClaimName is read only when source is Recorded",
+        remedy="set source to Recorded, or remove dataClaimName",
+    ),
+    Rule(
+        name="data-stays-in-claim",
+        scope=SPEC,
+        fields=("spec.simulation.data", "spec.simulation.dataClaimName"),
+        cel=(
+            "self.simulation.dataClaimName == '' || !(self.simulation.data.startsWith('/') || ('/' + self.simulation.data + '/').contains('/../'))"
+        ),
+        holds=_data_stays_in_claim,
+        reason="with dataClaimName, data is a place in that volume",
+        remedy="give a path without a leading / and without .., or leave it empty for the whole volume",
     ),
     Rule(
         name="broker-has-secret",
@@ -156,11 +186,8 @@ RULES: tuple[Rule, ...] = (
 
 
 def _start_date_is_session(document: Document) -> bool:
-    simulation = _spec(document).simulation
-    if simulation.source is MarketSource.RECORDED:
-        return True
     try:
-        return is_session(date.fromisoformat(simulation.start_date))
+        return is_session(date.fromisoformat(_spec(document).simulation.start_date))
     except (ValueError, OutsideCalendar):
         return False
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from tradingsystem.spec.section import Section, about
+from tradingsystem.spec.section import ResourceName, Section, about
 
 
 class MarketSource(enum.StrEnum):
@@ -42,7 +42,17 @@ class Simulation(Section, frozen=True, kw_only=True):
     data: Annotated[
         str,
         Meta(max_length=1_024),
-        about("Folder or recording that is played; read only when source is Recorded."),
+        about(
+            "Folder or recording that is played; read only when source is Recorded. With dataClaimName a place in that volume, empty: the whole of it; "
+            "without, a path on this machine, which a pod does not have."
+        ),
+    ] = ""
+    data_claim_name: Annotated[
+        ResourceName,
+        about(
+            "PersistentVolumeClaim in the system's namespace that holds the recorded days, mounted read-only (locally a folder of that name beside the "
+            "manifest). Empty: none; in a cluster source Recorded needs one."
+        ),
     ] = ""
     symbols: Annotated[
         int,

@@ -25,7 +25,7 @@ class Selection(enum.StrEnum):
 
 
 class ConfigMapRef(Section, frozen=True, kw_only=True):
-    """A key of a ConfigMap (locally a file of that name beside the manifest), one symbol a line."""
+    """A key of a ConfigMap in the system's namespace (locally a file of that name beside the manifest), one symbol a line. An edit is rolled out."""
 
     name: Annotated[ResourceName, about("Name of the ConfigMap. Empty: none.")] = ""
     key: Annotated[

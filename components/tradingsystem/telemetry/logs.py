@@ -13,6 +13,9 @@ import structlog
 
 from tradingsystem.telemetry import metrics
 
+CANNOT_START = "cannot_start"
+"""The event of a process that ends because of what a person gave it, with ``reason`` and the ``code`` of that kind of reason, which may be empty."""
+
 _SECRET_WORDS = ("password", "secret", "token", "api_key", "authorization", "key_id")
 _files: list[TextIO] = []
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -44,6 +47,18 @@ def configure(*, service: str, system: str, path: Path | None = None, level: str
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(service=service, system=system)
     _adopt_libraries(stream, [*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, final], shared)
+
+
+def why_it_could_not_start(lines: str) -> tuple[str, str]:
+    """Code and reason of the last ``CANNOT_START`` among the last lines of a log, of which the first may be torn; both empty when there is none."""
+    for line in reversed(lines.splitlines()):
+        try:
+            event = msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeEncodeError):
+            continue
+        if event.get("event") == CANNOT_START:
+            return str(event.get("code", "")), str(event.get("reason", ""))
+    return "", ""
 
 
 def close() -> None:

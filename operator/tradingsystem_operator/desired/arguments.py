@@ -5,10 +5,12 @@ Only the simulator is told to listen beyond the loopback for venues, and every s
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from tradingsystem.spec import Mode, Plan, Workload
 from tradingsystem.spec.inference import TritonPlacement
-from tradingsystem.spec.slices import TritonSlice
-from tradingsystem.spec.universe import Selection
+from tradingsystem.spec.simulation import MarketSource
+from tradingsystem.spec.slices import SimulatorSlice, TritonSlice
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.configuration import SLICE_KEY, journal_volume_bytes
 from tradingsystem_operator.objects import name_of
@@ -37,7 +39,7 @@ def command_line(workload: Workload, made: Plan) -> list[str]:
         "secrets-mounted": bool(workload.secrets),
         "venues": _venues(workload, made),
         "capture-file": places.CAPTURE_FILE if workload.service == "simulator" else "",
-        "symbols-file": places.SYMBOLS_FILE if symbols_map(workload) else "",
+        "data-folder": _recorded(workload),
         "models-folder": places.MODELS_FOLDER if workload.service in LOADS_MODELS else "",
         "models-from-nats": workload.service in LOADS_MODELS,
         "models-keys-file": places.MODEL_KEYS_FILE if workload.service in LOADS_MODELS and has_own_keys(made) else "",
@@ -138,9 +140,15 @@ def _venues(workload: Workload, made: Plan) -> str:
     return f"http://{host}:{made.workload('simulator').port('venues')}"
 
 
-def symbols_map(workload: Workload) -> tuple[str, str] | None:
-    """Name and key of the ConfigMap with the list of symbols, for the service that reads it."""
-    universe = getattr(workload.slice, "universe", None)
-    if workload.service != "ingestion" or universe is None or universe.selection is not Selection.CONFIG_MAP:
-        return None
-    return universe.config_map_ref.name, universe.config_map_ref.key
+def recorded_claim(workload: Workload) -> str:
+    """The volume claim with the days that this service plays; empty when it plays none."""
+    piece = workload.slice
+    if not isinstance(piece, SimulatorSlice) or piece.simulation.source is not MarketSource.RECORDED:
+        return ""
+    return piece.simulation.data_claim_name
+
+
+def _recorded(workload: Workload) -> PurePosixPath | str:
+    """Where its days lie on that volume."""
+    piece = workload.slice
+    return places.RECORDED_FOLDER / piece.simulation.data if isinstance(piece, SimulatorSlice) and recorded_claim(workload) else ""

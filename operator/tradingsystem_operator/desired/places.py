@@ -11,10 +11,11 @@ SLICE_FOLDER = PurePosixPath("/etc/tradingsystem/slice")
 PASSWORD_FOLDER = PurePosixPath("/etc/tradingsystem/nats")
 PASSWORD_FILE = PASSWORD_FOLDER / "password"
 SECRETS_FOLDER = PurePosixPath("/etc/tradingsystem/secrets")
-SYMBOLS_FILE = PurePosixPath("/etc/tradingsystem/symbols/symbols")
 STATE_FOLDER = PurePosixPath("/var/lib/tradingsystem/state")
 RUN_FOLDER = PurePosixPath("/var/lib/tradingsystem/run")
 FILTER_SLICE_FOLDER = PurePosixPath("/etc/tradingsystem/filter-slice")
+RECORDED_FOLDER = PurePosixPath("/var/lib/tradingsystem/recorded")
+"""Days that the simulator plays: a person's volume, which nothing of ours writes to. RECORDINGS_FOLDER is what the recorder makes."""
 RECORDINGS_FOLDER = PurePosixPath("/var/lib/tradingsystem/recordings")
 MODELS_FOLDER = PurePosixPath("/var/lib/tradingsystem/models")
 MODEL_KEYS_FOLDER = PurePosixPath("/etc/tradingsystem/model-keys")

@@ -15,7 +15,7 @@ from tradingsystem.spec.secrets import signing_secret
 from tradingsystem_operator.credentials import TRITON_KEY, credentials_name
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.accounts import account_name
-from tradingsystem_operator.desired.arguments import LOADS_MODELS, symbols_map
+from tradingsystem_operator.desired.arguments import LOADS_MODELS, recorded_claim
 from tradingsystem_operator.objects import Object, Owner, labels_of, name_of
 from tradingsystem_operator.release import Release
 
@@ -105,8 +105,9 @@ def service_volumes(
         read_only.append((secret_volume("triton-key", credentials_name(owner.name), key), places.TRITON_KEY_FILE.parent))
     for number, (name, keys) in enumerate(_keys_by_secret(workload).items()):
         read_only.append((secret_volume(f"secret-{number}", name, [(key, key) for key in keys]), places.SECRETS_FOLDER / name))
-    if (listed := symbols_map(workload)) is not None:
-        read_only.append((_config_map("symbols", listed[0], [(listed[1], places.SYMBOLS_FILE.name)]), places.SYMBOLS_FILE.parent))
+    if claim := recorded_claim(workload):
+        # Read-only for the kubelet, too: it then leaves owner and mode of a person's files as they are.
+        read_only.append(({"name": "recorded", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}, places.RECORDED_FOLDER))
     if own_model_keys:
         read_only.append((model_keys_volume("model-keys", owner, places.MODEL_KEYS_FILE.name), places.MODEL_KEYS_FOLDER))
     own: list[tuple[Object, PurePosixPath]] = [
@@ -137,9 +138,8 @@ def _keys_by_secret(workload: Workload) -> dict[str, list[str]]:
     return found
 
 
-def _config_map(volume: str, name: str, items: list[tuple[str, str]] | None = None) -> Object:
-    source: Object = {"name": name, "defaultMode": places.CONFIGURATION_MODE}
-    return {"name": volume, "configMap": source | ({"items": _items(items)} if items else {})}
+def _config_map(volume: str, name: str) -> Object:
+    return {"name": volume, "configMap": {"name": name, "defaultMode": places.CONFIGURATION_MODE}}
 
 
 def secret_volume(volume: str, name: str, items: list[tuple[str, str]]) -> Object:

@@ -56,7 +56,7 @@ def systems(draw: st.DrawFn) -> TradingSystem:
         "spec.telemetry.otlpEndpoint": draw(st.sampled_from(["", "http://collector:4318", "https://collector.example.org"])),
         "spec.cache": draw(st.sampled_from([{}, REDIS])),
         "spec.sources": SOURCES,
-        "spec.universe": draw(st.sampled_from([{}, {"selection": "ConfigMap", "configMapRef": {"name": "listed"}}])),
+        "spec.simulation": draw(st.sampled_from([{}, {"source": "Recorded", "dataClaimName": "days", "data": "2013/lean"}])),
     }
     made = document(changes)
     assume(not problems_of(lambda: from_document(made)))
@@ -198,7 +198,7 @@ def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingS
 def test_what_is_mounted_exists_and_what_is_pointed_at_is_selected(system: TradingSystem) -> None:
     """Each mount has its volume, each path is mounted once, each ConfigMap of ours is rendered, each selector finds its own pods and nobody else's."""
     things = all_of(system)
-    maps = {thing["metadata"]["name"] for thing in things if thing["kind"] == "ConfigMap"} | {"listed"}
+    maps = {thing["metadata"]["name"] for thing in things if thing["kind"] == "ConfigMap"}
     pods = {thing["metadata"]["labels"][COMPONENT_LABEL]: pod["metadata"]["labels"] for thing, pod in templates(things)}
     for thing, pod in templates(things):
         claims = {claim["metadata"]["name"] for claim in thing["spec"].get("volumeClaimTemplates", [])}

@@ -36,7 +36,7 @@ SPECS: dict[str, dict[str, Any]] = {
             {"name": "polygon", "type": "Polygon", "secretRef": {"name": "polygon"}},
             {"name": "flow", "type": "UnusualWhales", "secretRef": {"name": "unusual-whales"}},
         ],
-        "universe": {"selection": "ConfigMap", "configMapRef": {"name": "my-symbols"}, "symbolsMax": 3000},
+        "universe": {"symbolsMax": 3000},
         "cache": {"type": "Redis", "address": "redis.data:6380", "secretRef": {"name": "redis"}},
         "execution": {"broker": {"secretRef": {"name": "alpaca"}, "watcherSecretRef": {"name": "alpaca-watcher"}}},
         "storage": {"onDelete": "Delete", "storageClassName": "fast", "journal": {"size": "2Gi"}},

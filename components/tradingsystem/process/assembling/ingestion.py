@@ -10,11 +10,11 @@ from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.assembling.parts import Parts
 from tradingsystem.process.connecting import ensured
 from tradingsystem.process.lifecycle import Service
-from tradingsystem.process.symbols_file import chosen_symbols
 from tradingsystem.spec.slices import IngestionSlice
 from tradingsystem.spec.sources import Cache as CacheSettings
 from tradingsystem.spec.sources import CacheType, SourceType, channels_of
 from tradingsystem.spec.sources import Source as SourceSettings
+from tradingsystem.spec.universe import Selection, Universe
 
 if TYPE_CHECKING:
     from tradingsystem.adapters.history import PolygonHistory
@@ -30,7 +30,7 @@ async def assemble(parts: Parts) -> Service:
     parts.later.push_async_callback(history.close)
     return IngestionService(
         system=piece.system,
-        chosen=chosen_symbols(piece.universe, parts.assignment.symbols_file),
+        chosen=_chosen(piece.universe),
         spec=piece,
         clock=parts.clock,
         bus=parts.bus,
@@ -39,6 +39,13 @@ async def assemble(parts: Parts) -> Service:
         sources=[_source(parts, source) for source in piece.sources],
         cache=cache,
     )
+
+
+def _chosen(universe: Universe) -> frozenset[str] | None:
+    """The symbols that it is restricted to, None for all that are listed. Raises ``InvalidInput``."""
+    if universe.selection is Selection.CONFIG_MAP:
+        raise InvalidInput("spec.universe.selection is ConfigMap, and whoever planned this system has not read the list into it")
+    return frozenset(universe.symbols) if universe.selection is Selection.LIST else None
 
 
 async def _cache(parts: Parts, settings: CacheSettings) -> Cache:

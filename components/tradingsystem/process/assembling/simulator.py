@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from decimal import Decimal
 from typing import cast
@@ -18,7 +19,7 @@ EDGE_DECLARED_BASIS_POINTS = 60  # the resource's default is the simulator's 1.0
 
 async def assemble(parts: Parts) -> Service:
     """The service. Raises ``InvalidInput``."""
-    from tradingsystem.process.playing import SimulatedPlayer, playable
+    from tradingsystem.process.playing import SimulatedPlayer, market_of, playing
     from tradingsystem.process.simulated_time import PacedSimulator
     from tradingsystem.simulator.server import SimulatorSettings
     from tradingsystem.simulator.service import SimulatorService
@@ -44,5 +45,5 @@ async def assemble(parts: Parts) -> Service:
         capture_everything=assignment.capture_everything,
         starting_cash=Decimal(piece.initial_capital),
     )
-    simulator = playable(settings)
+    simulator = playing(settings, await asyncio.to_thread(market_of, settings))  # probes are answered while it reads
     return PacedSimulator(system=piece.system, venues=SimulatorService(simulator), player=SimulatedPlayer(simulator), bus=parts.bus)
