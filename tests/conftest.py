@@ -82,6 +82,8 @@ THOROUGH = (
     "tests/execution/test_rebuilding.py",
     "tests/execution/test_thin_path.py",
     "tests/execution/test_wire.py",
+    "tests/faults/test_message_server_tls.py",
+    "tests/faults/test_message_servers.py",
     "tests/faults/test_rolling_update.py",
     "tests/faults/test_secrets.py",
     "tests/faults/test_tls.py",

@@ -19,6 +19,8 @@ NOT_YET = "**not tested yet**"
 
 SECRETS = "tests/faults/test_secrets.py"
 TLS = "tests/faults/test_tls.py"
+SERVER_TLS = "tests/faults/test_message_server_tls.py"
+SERVERS = "tests/faults/test_message_servers.py"
 SERVICES = "tests/faults/test_services.py"
 JOURNAL = "tests/faults/test_journal.py"
 NATS = "tests/promises/test_nats_faults.py"
@@ -60,7 +62,15 @@ CATALOGUE = (
         "An append says that nobody knows; the lease is won back; nothing is sent without it",
         (f"{SERVICES}::test_nats_server_frozen_for_ten_seconds", f"{NATS}::test_a_hanging_server_leaves_the_outcome_unknown"),
     ),
-    Row("Leader of three message servers lost, or a partition of them", "The smaller side cannot write intents, so it sends nothing"),
+    Row(
+        "Leader of three message servers lost, or a partition of them",
+        "Two of three go on by themselves, nothing lost or doubled. The smaller side cannot write intents, so it sends nothing, and is fenced when healed",
+        (
+            f"{SERVERS}::test_the_leader_of_three_killed",
+            f"{SERVERS}::test_two_of_three_gone",
+            f"{SERVERS}::test_the_leader_cut_off_from_the_others",
+        ),
+    ),
     Row(
         "The journal lost, wholly",
         "State is built again from the broker; a new store halts outside Simulation",
@@ -378,7 +388,18 @@ CATALOGUE = (
             f"{TLS}::test_the_end_of_a_certificate_is_told_two_weeks_ahead",
             f"{TLS}::test_a_name_that_does_not_resolve_is_an_address_that_cannot_be_reached",
         ),
-        "TLS towards the message server, which this build does not use",
+    ),
+    Row(
+        "TLS towards the message server broken, expired or left out",
+        "Refused and named; where TLS was asked for, a server without it is told neither name nor password",
+        (
+            f"{SERVER_TLS}::test_the_right_certificate_is_spoken_to",
+            f"{SERVER_TLS}::test_a_bad_certificate_is_refused_and_named",
+            f"{SERVER_TLS}::test_a_server_in_clear_is_told_nothing",
+            f"{SERVER_TLS}::test_a_real_server_without_tls_is_refused_where_it_was_asked",
+            f"{SERVER_TLS}::test_authorities_that_cannot_be_read_are_named",
+            f"{SERVER_TLS}::test_one_of_several_addresses_is_enough",
+        ),
     ),
     Row("A flood of signals", "Repeated executions latch until a person clears them", (f"{EXECUTION}::test_a_loop_latches",)),
     Row("Half-days, holidays, a change of clocks", "Flat before that day's close", (f"{EXECUTION}::test_half_days_are_short",)),

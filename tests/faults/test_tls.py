@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import http.server
-import ipaddress
 import json
 import os
 import ssl
@@ -17,17 +15,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.adapters.listening import Memory, listening
+from tests.faults.authority import Authority
 from tradingsystem.adapters.alpaca.broker import AlpacaBroker
 from tradingsystem.adapters.alpaca.credentials import Credentials
 from tradingsystem.adapters.certificates import WARN_SECONDS, CertificateWatch
@@ -39,33 +33,6 @@ from tradingsystem.telemetry import metrics
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = {"account_number": "1", "equity": "1", "cash": "1", "buying_power": "1"}
 NOWHERE = "no-such-host.invalid"  # RFC 2606: never resolves
-
-
-@dataclass(frozen=True)
-class Authority:
-    """Signs certificates of this machine."""
-
-    key: ec.EllipticCurvePrivateKey
-    name: x509.Name
-
-    @classmethod
-    def made(cls, name: str) -> Authority:
-        return cls(ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-
-    def certificate(self, path: Path, *, days: float, authority: bool = False) -> Path:
-        """One that ends in so many days; a file with its key."""
-        now = datetime.datetime.now(tz=datetime.UTC)
-        key = self.key if authority else ec.generate_private_key(ec.SECP256R1())
-        subject = self.name if authority else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "venue")])
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=400))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=days))
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        made = builder.sign(self.key, hashes.SHA256())
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-        return path
 
 
 class Answers(http.server.BaseHTTPRequestHandler):

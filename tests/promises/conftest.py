@@ -1,4 +1,4 @@
-"""The real nats-server that promises are tried on: one per module, JetStream on disk, users as in production."""
+"""The real nats-servers that promises are tried on: one per module, or three, JetStream on disk, users as in production."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises.cluster import RunningCluster
 from tests.promises.server import RunningServer
 
 
@@ -18,3 +19,12 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """Three running servers that keep everything together."""
+    cluster = RunningCluster(tmp_path_factory.mktemp("cluster"))
+    cluster.start()
+    yield cluster
+    cluster.stop()

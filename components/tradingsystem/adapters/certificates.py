@@ -52,6 +52,11 @@ class CertificateWatch:
     def refused(self, error: ssl.SSLError) -> str:
         """Count a refusal; why it was one, for a person."""
         metrics.alarms.labels(alarm="certificate_refused").inc()
-        words = getattr(error, "verify_message", "") or error.reason or type(error).__name__
+        words = reason_of(error)
         _log.error("certificate_refused", place=self._place, reason=words)
         return f"{self._place}'s certificate is refused: {words}"
+
+
+def reason_of(error: ssl.SSLError) -> str:
+    """Why a certificate is refused, in TLS' own words."""
+    return str(getattr(error, "verify_message", "") or error.reason or type(error).__name__)

@@ -18,7 +18,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.nats import NatsConnection, NatsSubscription
-from tradingsystem.domain.errors import RequestRefused, TryAgain
+from tradingsystem.domain.errors import InvalidInput, RequestRefused, TryAgain
 from tradingsystem.interfaces import Entry
 
 log = structlog.get_logger()
@@ -26,9 +26,12 @@ log = structlog.get_logger()
 NOT_FOUND = 10059
 NOT_FOUND_MESSAGE = 10037
 STORE_FAILED = 10077
-WRONG_LAST_SEQUENCE = (10071, 10164)
+WRONG_LAST_SEQUENCE = 10071
+DEPENDS_ON_OTHERS = 10164  # a leader cannot compare sequences while entries that matter for it are on their way to the other members
 ALREADY_EXISTS = 10058
 NO_ROOM = (10047, 10028)  # on disk, in memory
+NO_LEADER, OFFLINE, IN_PROCESS = 10009, 10118, 10158
+NO_MEMBERS, NO_CLUSTER = 10005, 10074
 MADE_MEANWHILE = tuple(str(code) for code in (ALREADY_EXISTS, *NO_ROOM))
 
 ATTEMPTS = 3
@@ -38,6 +41,7 @@ PULL_EXPIRES_SECONDS = 30.0
 IDLE_HEARTBEAT_SECONDS = 1.0
 SILENT_ROUNDS_MAX = 3
 INACTIVE_SECONDS = 30.0
+SILENCE_SECONDS = 2.0
 
 
 class ApiError(msgspec.Struct, frozen=True):
@@ -68,7 +72,7 @@ async def call(connection: NatsConnection, verb: str, body: dict[str, Any] | Non
     raw = await _asked(connection, f"$JS.API.{verb}", payload, timeout_seconds)
     answer: dict[str, Any] = msgspec.json.decode(raw)
     if error := answer.get("error"):
-        if error.get("code") == 503:
+        if error.get("code") == 503 or error.get("err_code") in (NO_LEADER, OFFLINE):
             raise TryAgain(f"JetStream {verb}: {error.get('description')}")
         raise RequestRefused(str(error.get("err_code")), f"JetStream {verb}: {error.get('description')}", error.get("code"))
     return answer
@@ -83,29 +87,52 @@ async def _asked(connection: NatsConnection, subject: str, payload: bytes, timeo
 
 
 async def ensure_stream(connection: NatsConnection, config: dict[str, Any]) -> dict[str, Any]:
-    """The stream's info; created with ``config`` when it does not exist, left as it is when it does.
+    """The stream's info; created with ``config`` when it does not exist, left as it is when it does, on as many members as the settings say.
+
+    In memory too: a place on one member would keep whoever needs it from starting while that member is away. Raises ``TryAgain`` while the server has
+    fewer members, ``InvalidInput`` when it is no cluster, or an existing stream is kept by fewer; no user of ours may change one.
 
     Services find it missing at the same time. The server counts what a stream would reserve before it looks whether the stream is there, so whoever asks
     second may hear that there is no room, which is the truth only when the stream is still missing then.
     """
     for _ in range(ATTEMPTS - 1):
         try:
-            return await _found_or_made(connection, config)
+            return _replicated(await _found_or_made(connection, config), connection.settings.replicas)
         except RequestRefused as refused:
             if refused.code not in MADE_MEANWHILE:
                 raise
         await asyncio.sleep(ATTEMPT_PAUSE_SECONDS)
-    return await _found_or_made(connection, config)
+    return _replicated(await _found_or_made(connection, config), connection.settings.replicas)
 
 
 async def _found_or_made(connection: NatsConnection, config: dict[str, Any]) -> dict[str, Any]:
-    name = config["name"]
+    name, replicas = config["name"], connection.settings.replicas
     try:
         return await call(connection, f"STREAM.INFO.{name}")
     except RequestRefused as refused:
         if refused.code != str(NOT_FOUND):
             raise
-    return await call(connection, f"STREAM.CREATE.{name}", config, timeout_seconds=10.0)
+    try:
+        return await call(connection, f"STREAM.CREATE.{name}", config | {"num_replicas": replicas}, timeout_seconds=10.0)
+    except RequestRefused as refused:
+        if refused.code == str(NO_CLUSTER):
+            raise InvalidInput(
+                f"{name} is to be kept by {replicas}, and the message server is no cluster; spec.messaging.replicas"
+            ) from refused
+        if refused.code != str(NO_MEMBERS):
+            raise
+        why = f"the message server has fewer members up, with room for {name}, than the {replicas} of spec.messaging.replicas"
+        raise TryAgain(f"{why}: {refused.reason}") from refused
+
+
+def _replicated(info: dict[str, Any], replicas: int) -> dict[str, Any]:
+    name, kept = info["config"]["name"], info["config"]["num_replicas"]
+    if kept < replicas:
+        raise InvalidInput(
+            f"stream {name} is there already and kept by {kept}, not by the {replicas} that are asked for; as the message server's administrator: "
+            f"nats stream edit {name} --replicas {replicas}"
+        )
+    return info
 
 
 async def subjects_of(connection: NatsConnection, stream: str, pattern: str) -> set[str]:
@@ -122,7 +149,8 @@ async def subjects_of(connection: NatsConnection, stream: str, pattern: str) -> 
 class Reader:
     """Delivers a stream's entries from a sequence on, in order, once each, for ever; it starts over at the next sequence whenever in doubt.
 
-    With ``last_seq`` it ends there: ``at_end`` is called once, after the last entry.
+    With ``last_seq``, the number of an entry of ``subject``, it ends there: ``at_end`` is called once, after that one or a later one that took its place.
+    What the server calls the end is not trusted: the member that delivers may lag behind the one that leads.
     """
 
     def __init__(
@@ -160,6 +188,11 @@ class Reader:
         self._unwatch = self._connection.watch(lambda _: self._start_over("connection"))
         self._task = asyncio.create_task(self._run(), name=f"read {self._subject}")
         self._task.add_done_callback(_tell_failure)
+
+    @property
+    def running(self) -> bool:
+        """Whether more may come."""
+        return not self._closed
 
     async def close(self) -> None:
         """Stop. Idempotent."""
@@ -216,9 +249,6 @@ class Reader:
         self._consumer_seq = 0
         self._credit = 0
         self._heard_ns = time.monotonic_ns()
-        if self._last_seq is not None and not answer.get("num_pending"):
-            self._end()
-            return
         self._ask()
 
     def _end(self) -> None:
@@ -275,7 +305,7 @@ class Reader:
         self._next_seq = stream_seq + 1
         if self._last_seq is None or stream_seq <= self._last_seq:
             self._handler(Entry(stream_seq, message.subject, message.data))
-        if self._last_seq is not None and (stream_seq >= self._last_seq or tokens[base + 6] == "0"):
+        if self._last_seq is not None and stream_seq >= self._last_seq:
             self._end()
 
     def _status(self, status: str, headers: dict[str, str]) -> None:
@@ -294,17 +324,41 @@ class Reader:
 
 
 async def entries_until(connection: NatsConnection, stream: str, subject: str, from_seq: int, last_seq: int) -> AsyncIterator[Entry]:
-    """Entries of ``subject`` up to ``last_seq``: a filtered stream may end earlier, so the consumer's count decides."""
-    arrived: asyncio.Queue[Entry | None] = asyncio.Queue()
-    if from_seq > last_seq:
+    """Entries of ``subject`` up to ``last_seq``, every one that the leading member has."""
+    last = min(last_seq, await _last_of(connection, stream, subject))
+    if max(from_seq, 1) > last:
         return
-    reader = Reader(connection, stream, subject, from_seq, arrived.put_nowait, last_seq=last_seq, at_end=lambda: arrived.put_nowait(None))
+    arrived: asyncio.Queue[Entry | None] = asyncio.Queue()
+    reader = Reader(connection, stream, subject, from_seq, arrived.put_nowait, last_seq=last, at_end=lambda: arrived.put_nowait(None))
     reader.start()
     try:
-        while (entry := await arrived.get()) is not None:
-            yield entry
+        while (entry := await _next(arrived)) is not None or reader.running:
+            if entry is not None:
+                yield entry
+            elif await _last_of(connection, stream, subject) < last:  # what was the last is gone meanwhile
+                return
     finally:
         await reader.close()
+
+
+async def _last_of(connection: NatsConnection, stream: str, subject: str) -> int:
+    """The newest entry of a subject, 0 without one: by the member that leads."""
+    try:
+        answer = await call(connection, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+    except RequestRefused as refused:
+        if refused.code != str(NOT_FOUND_MESSAGE):
+            raise
+        return 0
+    return int(answer["message"]["seq"])
+
+
+async def _next(arrived: asyncio.Queue[Entry | None]) -> Entry | None:
+    """The next entry; None at the end, or when none has come for long."""
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await arrived.get()
+    except TimeoutError:
+        return None
 
 
 def _nothing() -> None:

@@ -41,7 +41,6 @@ def cache_config(system: str, bytes_max: int = BYTES_MAX) -> dict[str, Any]:
         "allow_direct": True,
         "allow_msg_ttl": True,
         "allow_rollup_hdrs": True,
-        "num_replicas": 1,
     }
 
 

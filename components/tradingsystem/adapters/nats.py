@@ -14,10 +14,12 @@ import itertools
 import random
 import re
 import secrets
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -26,6 +28,8 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from tradingsystem.adapters.certificates import CertificateWatch, reason_of
+from tradingsystem.adapters.nats_encryption import EncryptedWhereAsked, TlsRefused, is_encrypted, is_refusal, trusted
 from tradingsystem.domain.errors import BrokenInvariant, NotAuthorized, TryAgain
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.subjects import Subjects
@@ -52,13 +56,26 @@ class Change(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class NatsSettings:
-    """Where the server is and as whom to speak. ``password`` is never printed."""
+    """Where the server is and as whom to speak. ``password`` is never printed.
+
+    ``url``: one address, or several with commas, all of one cluster; ``tls://`` is never spoken to without TLS. ``login``: the user's name at the server,
+    where it is another than ours. ``ca_file``: authorities that sign its certificate, else this machine's own. ``replicas``: how many members keep each
+    place.
+    """
 
     url: str
     system: str
     user: str
     password: str = field(default="", repr=False)
     heartbeat_seconds: float = HEARTBEAT_SECONDS
+    login: str = ""
+    ca_file: Path | None = None
+    replicas: int = 1
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Each address."""
+        return tuple(self.url.split(","))
 
 
 def kind_of(subject: str) -> str:
@@ -80,7 +97,11 @@ class NatsConnection:
         self._lost = asyncio.Event()
         self._opened = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._problem: Exception | None = None
+        self._problems: dict[str, Exception] = {}  # by address, why it is of no use
+        self._urls = itertools.cycle(random.sample(settings.urls, len(settings.urls)))
+        self._url = ""
+        self._certificate = CertificateWatch("the message server")
+        self._trust = trusted(settings.ca_file) if any(is_encrypted(url) for url in settings.urls) else None
         self._echo = Subjects(settings.system).echo(settings.user)
         self._echo_token = secrets.token_bytes(8)
         self._heard_ns = 0
@@ -96,11 +117,13 @@ class NatsConnection:
             async with asyncio.timeout(timeout_seconds):
                 await self._opened.wait()
         except TimeoutError as error:
-            problem = self._problem
             await self.close()
-            if problem is not None and "authorization" in str(problem).lower():
-                raise NotAuthorized(f"NATS user {self.settings.user}", "the server refused it") from problem
-            raise TryAgain(f"no NATS server at {self.settings.url} within {timeout_seconds:g} s ({problem})") from error
+            for problem in self._problems.values():
+                if is_refusal(problem):
+                    name = self.settings.login or self.settings.user
+                    raise NotAuthorized(f"NATS user {name}", "the server refused it") from problem
+            why = "; ".join(f"{url}: {problem}" for url, problem in self._problems.items()) or self.settings.url
+            raise TryAgain(f"no message server within {timeout_seconds:g} s: {why}") from error
 
     async def close(self) -> None:
         """Flush and leave. Idempotent."""
@@ -155,25 +178,43 @@ class NatsConnection:
     async def _build(self) -> Client:
         wait_seconds, longest = BACKOFF_SECONDS
         while True:
-            client = Client()
+            client, self._url = EncryptedWhereAsked(), next(self._urls)
             try:
-                await client.connect(self.settings.url, **self._options())
+                await client.connect(self._url, **self._options())
                 await client.subscribe(self._echo, cb=self._on_echo)
                 await _flush(client, 2.0)
+                self._certificate.seen_peer(client.peer_certificate())
+                self._problems.clear()
                 return client
             except (OSError, nats.errors.Error, TimeoutError) as error:
-                self._problem = error if "authorization" not in str(self._problem).lower() else self._problem
+                self._note(error)
                 await _discard(client)
             await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))
             wait_seconds = min(wait_seconds * 2, longest)
 
+    def _note(self, error: Exception) -> None:
+        """Why the present address is of no use; that a password was refused is not forgotten for what comes after it."""
+        before = self._problems.get(self._url)
+        if (before is not None and is_refusal(before)) or isinstance(error, nats.errors.NoServersError):
+            return
+        if isinstance(error, ssl.SSLError):
+            refused = TlsRefused(f"its certificate is refused: {reason_of(error)}")
+            if str(before) != str(refused):
+                self._certificate.refused(error)
+            error = refused
+        self._problems[self._url] = error
+
     def _options(self) -> dict[str, Any]:
+        settings = self.settings
         return {
-            "name": f"{self.settings.system}/{self.settings.user}/{self.purpose}",
-            "user": self.settings.user if self.settings.password else None,
-            "password": self.settings.password or None,
+            "name": f"{settings.system}/{settings.user}/{self.purpose}",
+            "user": (settings.login or settings.user) if settings.password else None,
+            "password": settings.password or None,
+            "tls": self._trust,
             "inbox_prefix": f"_INBOX_{self.settings.user}",
             "allow_reconnect": False,  # a lost connection and a deaf one take the same path: a new client
+            "max_reconnect_attempts": 1,  # else an address where nobody listens is asked for ever, and never the next one
+            "reconnect_time_wait": 0,
             "pending_size": 0,  # raises while disconnected instead of buffering
             "ping_interval": 5,
             "max_outstanding_pings": 2,
@@ -184,7 +225,7 @@ class NatsConnection:
 
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, (nats.errors.Error, OSError)):
-            self._problem = error
+            self._note(error)
             if self._client is not None:
                 log.warning("nats_error", purpose=self.purpose, error=str(error))
             if forbidden := _FORBIDDEN.search(str(error)):

@@ -8,6 +8,7 @@ code, refuses a second entry on a created subject and anything of an owner whose
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import deque
@@ -19,6 +20,10 @@ import structlog
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.jetstream import (
+    DEPENDS_ON_OTHERS,
+    IN_PROCESS,
+    NO_LEADER,
+    OFFLINE,
     WRONG_LAST_SEQUENCE,
     PublishAnswer,
     Reader,
@@ -60,7 +65,6 @@ def journal_config(system: str, bytes_max: int) -> dict[str, Any]:
         "allow_direct": True,
         "deny_delete": True,
         "deny_purge": True,
-        "num_replicas": 1,
         "metadata": {"identity": secrets.token_hex(16)},
     }
 
@@ -77,16 +81,20 @@ def tape_config(system: str, bytes_max: int) -> dict[str, Any]:
         "max_age": 600 * 1_000_000_000,
         "no_ack": True,
         "allow_direct": True,
-        "num_replicas": 1,
     }
 
 
 @dataclass(slots=True)
 class _Later:
+    number: int
     subject: str
     payload: bytes
     headers: dict[str, str]
     first_sent_ns: int = 0
+
+    @property
+    def fenced(self) -> bool:
+        return _EXPECTED_SUBJECT in self.headers
 
 
 class NatsJournal:
@@ -103,6 +111,7 @@ class NatsJournal:
         self._number = 0
         self._created: set[str] = set()
         self._created_under = -1
+        self._turn = asyncio.Lock()
         self._later = _LaterQueue(self)
 
     async def open(self, timeout_seconds: float = 10.0) -> None:
@@ -135,9 +144,13 @@ class NatsJournal:
             if create:
                 await self._refuse_known(subject, fence_seq)
             headers |= self._fenced(fence_seq)
-        self._later.send_waiting()
         started_ns = time.perf_counter_ns()
-        answer = await self._answered(self.dispatch(subject, payload, headers or None), subject)
+        if fence_seq is not None and self.one_fenced_at_a_time:
+            async with self._turn, self._later.behind_what_waits():
+                answer = await self._answered(self.dispatch(subject, payload, headers), subject)
+        else:
+            self._later.send_waiting()
+            answer = await self._answered(self.dispatch(subject, payload, headers or None), subject)
         metrics.journal_append_time.observe((time.perf_counter_ns() - started_ns) / 1e9)
         seq = self.judge(answer, subject)
         if create and answer.duplicate:
@@ -147,6 +160,11 @@ class NatsJournal:
             self._created.add(subject)
         metrics.journal_appended.labels(kind=kind_of(subject)).inc()
         return seq
+
+    @property
+    def one_fenced_at_a_time(self) -> bool:
+        """Members that agree on each entry first compare with the fence for one entry only; a second one under way is refused unread."""
+        return self.connection.settings.replicas > 1
 
     async def _refuse_known(self, subject: str, fence_seq: int) -> None:
         """A fenced create is checked twice: the server checks the fence, and since that makes this the only writer, its own list is complete."""
@@ -175,15 +193,17 @@ class NatsJournal:
             raise OutcomeUnknown(f"no answer from the journal for {subject} within {APPEND_TIMEOUT_SECONDS:g} s") from error
 
     def judge(self, answer: PublishAnswer, subject: str) -> int:
-        """The entry's seq. Raises ``RequestRefused`` (exists or fenced: a precondition failed; full; ...) or ``TryAgain``."""
+        """The entry's seq. Raises ``RequestRefused`` (exists or fenced: a precondition failed; full; ...), ``TryAgain`` or ``OutcomeUnknown``."""
         error = answer.error
         if error is None:
             return answer.seq
-        if error.err_code in WRONG_LAST_SEQUENCE:
+        if error.err_code == WRONG_LAST_SEQUENCE:
             metrics.journal_refused.labels(reason="precondition").inc()
             raise RequestRefused("precondition", f"{subject}: the journal has moved on ({error.description})")
-        if error.code == 503:
+        if error.code == 503 or error.err_code in (NO_LEADER, OFFLINE, DEPENDS_ON_OTHERS):
             raise TryAgain(f"the journal cannot store now: {error.description}")
+        if error.err_code == IN_PROCESS:
+            raise OutcomeUnknown(f"{subject}: the same entry is being stored, by whoever leads or led")
         metrics.journal_refused.labels(reason="store").inc()
         raise RequestRefused(str(error.err_code), f"{subject}: {error.description}", error.code)
 
@@ -251,7 +271,11 @@ class NatsJournal:
 
 
 class _LaterQueue:
-    """Entries that nobody awaits: in order, bounded, sent again from the oldest unanswered one when a connection was lost."""
+    """Entries that nobody awaits: in order, bounded, sent again from the oldest unanswered one when a connection was lost.
+
+    So it is, too, when an answer stays away: behind a connection that stands, the member that leads may be gone. While in doubt one entry goes at a time: of
+    many, those that meet the next leader would be stored before those that met none. That the order held is seen by the numbers, and else nothing goes on.
+    """
 
     def __init__(self, journal: NatsJournal) -> None:
         self._journal = journal
@@ -262,7 +286,12 @@ class _LaterQueue:
         self._prefix = secrets.token_hex(6)
         self._count = 0
         self._epoch = 0
+        self._stored_seq = 0
+        self._in_doubt = False
+        self._last_number: int | None = None  # what was handed over later is kept back
+        self._passed = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     def put(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
         if self._failed is not None:
@@ -270,12 +299,12 @@ class _LaterQueue:
         if len(self._unsent) + len(self._sent) >= LATER_MAX:
             raise TryAgain(f"{LATER_MAX} journal entries are under way already")
         self._count += 1
-        self._unsent.append(_Later(subject, payload, headers | {_MESSAGE_ID: f"{self._prefix}-{self._count}"}))
+        self._unsent.append(_Later(self._count, subject, payload, headers | {_MESSAGE_ID: f"{self._prefix}-{self._count}"}))
         self.send_waiting()
 
     def send_waiting(self) -> None:
         """Send what the window allows; what cannot leave stays first in line."""
-        while self._unsent and len(self._sent) < LATER_SENT_MAX and self._failed is None:
+        while self._unsent and self._failed is None and self._may_leave(self._unsent[0]):
             entry = self._unsent[0]
             now_ns = time.monotonic_ns()
             if entry.first_sent_ns and now_ns - entry.first_sent_ns > RESEND_MAX_SECONDS * 1e9:
@@ -293,32 +322,84 @@ class _LaterQueue:
             entry.first_sent_ns = entry.first_sent_ns or now_ns
             self._sent.append(self._unsent.popleft())
             future.add_done_callback(lambda done, sent=entry, epoch=self._epoch: self._answered(done, sent, epoch))  # type: ignore[misc]
+        self._be_patient()
         metrics.journal_under_way.set(len(self._unsent) + len(self._sent))
+
+    def _may_leave(self, entry: _Later) -> bool:
+        alone = self._in_doubt or (entry.fenced and self._journal.one_fenced_at_a_time)
+        kept_back = self._last_number is not None and entry.number > self._last_number
+        return not kept_back and len(self._sent) < (1 if alone else LATER_SENT_MAX)
+
+    @contextlib.asynccontextmanager
+    async def behind_what_waits(self) -> AsyncIterator[None]:
+        """Inside, everything that was handed over before is stored and nothing else leaves. Raises ``TryAgain`` when that takes too long, or why nothing is
+        taken any more."""
+        self._last_number = self._count
+        self._passed.clear()
+        try:
+            self._look_whether_passed()
+            self.send_waiting()
+            async with asyncio.timeout(APPEND_TIMEOUT_SECONDS):
+                await self._passed.wait()
+            if self._failed is not None:
+                raise self._failed
+            yield
+        except TimeoutError as error:
+            raise TryAgain("the journal has not stored what was handed over before") from error
+        finally:
+            self._last_number = None
+            self.send_waiting()
+
+    def _look_whether_passed(self) -> None:
+        last = self._last_number
+        if self._failed is not None or (last is not None and not self._sent and (not self._unsent or self._unsent[0].number > last)):
+            self._passed.set()
+
+    def _be_patient(self) -> None:
+        """Wait for the next answer, not longer than for one that is awaited."""
+        if self._sent and self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(APPEND_TIMEOUT_SECONDS, self._lose_patience)
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if self._sent:
+            self._again()
 
     def _answered(self, future: asyncio.Future[PublishAnswer], entry: _Later, epoch: int) -> None:
         if epoch != self._epoch or future.cancelled():
             return
         try:
-            self._journal.judge(future.result(), entry.subject)
+            seq = self._journal.judge(future.result(), entry.subject)
         except (OutcomeUnknown, TryAgain):
             self._again()
             return
         except RequestRefused as refused:
             self._fail(refused)
             return
-        if entry is not self._sent[0]:
-            self._fail(BrokenInvariant("the journal answered out of order"))
+        if entry is not self._sent[0] or seq <= self._stored_seq:
+            self._fail(BrokenInvariant(f"the journal has {entry.subject} out of order: entry {seq} after {self._stored_seq}"))
             return
+        self._stored_seq, self._in_doubt = seq, False
+        self._end_patience()
         self._sent.popleft()
+        self._look_whether_passed()
         metrics.journal_appended.labels(kind=kind_of(entry.subject)).inc()
         if self._unsent:
             self.send_waiting()
         elif not self._sent:
             self._become_idle()
+        self._be_patient()
 
     def _again(self) -> None:
         """Everything unanswered goes back to the front of the line, in its order; answers to the earlier sending no longer count."""
         self._epoch += 1
+        self._in_doubt = True
+        self._end_patience()
         self._unsent.extendleft(reversed(self._sent))
         self._sent.clear()
         self._try_again_soon()
@@ -339,6 +420,7 @@ class _LaterQueue:
 
     def _fail(self, error: TradingSystemError) -> None:
         self._failed = error
+        self._look_whether_passed()
         self._become_idle()
 
     def _become_idle(self) -> None:
@@ -357,6 +439,7 @@ class _LaterQueue:
             raise self._failed
 
     def close(self) -> None:
+        self._end_patience()
         if self._retry is not None:
             self._retry.cancel()
 

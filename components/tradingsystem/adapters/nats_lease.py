@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from tradingsystem.adapters.jetstream import WRONG_LAST_SEQUENCE, call, ensure_stream, read_publish_answer
+from tradingsystem.adapters.jetstream import NOT_FOUND_MESSAGE, WRONG_LAST_SEQUENCE, call, ensure_stream, read_publish_answer
 from tradingsystem.adapters.nats import NatsConnection
 from tradingsystem.domain.errors import BrokenInvariant, OutcomeUnknown, RequestRefused, TryAgain
 
@@ -38,7 +38,6 @@ def lease_config(system: str, life_seconds: float) -> dict[str, Any]:
         "max_age": int(life_seconds * 1e9),
         "duplicate_window": int(min(life_seconds, 1.0) * 1e9),
         "allow_direct": True,
-        "num_replicas": 1,
     }
 
 
@@ -65,7 +64,9 @@ class NatsLease:
         body = {"last_by_subj": lease_subject(self._system)}
         try:
             answer = await call(self._connection, f"STREAM.MSG.GET.{lease_stream(self._system)}", body, TIMEOUT_SECONDS)
-        except RequestRefused:
+        except RequestRefused as refused:
+            if refused.code != str(NOT_FOUND_MESSAGE):  # whatever it is, it does not say that nobody holds the lease
+                raise TryAgain(str(refused)) from refused
             return None
         message = answer["message"]
         return base64.b64decode(message.get("data", "")), int(message["seq"])
@@ -82,6 +83,6 @@ class NatsLease:
         answer = read_publish_answer.decode(raw)
         if answer.error is None:
             return answer.seq
-        if answer.error.err_code in WRONG_LAST_SEQUENCE:
+        if answer.error.err_code == WRONG_LAST_SEQUENCE:
             raise RequestRefused("precondition", f"the lease has another revision ({answer.error.description})")
         raise TryAgain(f"the lease cannot be kept: {answer.error.description}")

@@ -88,7 +88,6 @@ class NatsObjects:
             "max_bytes": self._bytes_max,
             "allow_rollup_hdrs": True,
             "allow_direct": True,
-            "num_replicas": 1,
         }
         await ensure_stream(self._connection, config)
 
@@ -216,7 +215,7 @@ class NatsObjects:
         answer = read_publish_answer.decode(raw)
         if (error := answer.error) is None:
             return answer.seq
-        if error.err_code in WRONG_LAST_SEQUENCE:
+        if error.err_code == WRONG_LAST_SEQUENCE:
             raise _Moved
         if error.err_code == STORE_FAILED:
             raise RequestRefused("full", f"object store {self.bucket}: {error.description}; remove versions from it")

@@ -1,7 +1,7 @@
 """The message server's configuration as text: who may connect, how much is kept, and that an answer of the journal means it is on disk.
 
-The one way to write ``nats.conf``, on one machine and in pods alike. It chooses no password and writes no file: users stand in a file of their own, which the
-configuration includes, so that what is secret and what is not can be kept apart.
+The one way to write ``nats.conf``, on one machine and in pods alike, and the account of a system on a server that a person runs. It chooses no password and
+writes no file: users stand in a file of their own, which the configuration includes, so that what is secret and what is not can be kept apart.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ VOLUME_BYTES = 10 * 1024**3
 """What the journal's volume holds where nobody says otherwise: the resource's default size."""
 
 _MEBIBYTE = 1024**2
+MESSAGE_BYTES_MAX = 8 * _MEBIBYTE
+"""The largest message that services send, and a server must take."""
 _CACHE_BYTES_MAX = 256 * _MEBIBYTE
 _MODELS_BYTES_MAX = 512 * _MEBIBYTE
 
@@ -54,7 +56,7 @@ def configuration(
     settings: dict[str, object] = {
         "server_name": f"{system}-nats",
         "listen": listen,
-        "max_payload": 8 * _MEBIBYTE,
+        "max_payload": MESSAGE_BYTES_MAX,
         "max_pending": 256 * _MEBIBYTE,
         "write_deadline": "10s",
         "lame_duck_duration": "30s",
@@ -76,10 +78,31 @@ def configuration(
 
 def users(system: str, passwords: Mapping[str, str]) -> bytes:
     """The file of users: each service may do what ``permissions`` says. Raises KeyError when a user has no password."""
-    rows = [_user(row, passwords[row.user]) for row in permissions(system)]
+    rows = [_user(row, row.user, passwords[row.user]) for row in permissions(system)]
     return b"authorization: " + msgspec.json.format(msgspec.json.encode({"users": rows}), indent=2) + b"\n"
 
 
-def _user(row: Permissions, password: str) -> dict[str, object]:
+def login_prefix(system: str) -> str:
+    """What stands before the name of each user on a server that a person runs, where another system has the same users."""
+    return f"{system}-"
+
+
+def password_variable(system: str, user: str) -> str:
+    """The variable of the server's configuration that holds the user's password."""
+    return f"{system}_{user}_password".replace("-", "_").upper()
+
+
+def account(system: str) -> bytes:
+    """The account of a system on a server that a person runs, as a part of its configuration: each service may do what ``permissions`` says. Passwords are
+    variables, so that nothing here is secret."""
+    rows = [_user(row, login_prefix(system) + row.user, f"${password_variable(system, row.user)}") for row in permissions(system)]
+    text = msgspec.json.format(msgspec.json.encode({system: {"jetstream": "enabled", "users": rows}}), indent=2).decode()
+    for row in permissions(system):
+        variable = f"${password_variable(system, row.user)}"
+        text = text.replace(f'"{variable}"', variable)  # quoted it would be the password
+    return f"accounts: {text}\n".encode()
+
+
+def _user(row: Permissions, name: str, password: str) -> dict[str, object]:
     allowed = {"publish": {"allow": list(row.publish)}, "subscribe": {"allow": list(row.subscribe)}}
-    return {"user": row.user, "password": password, "permissions": allowed}
+    return {"user": name, "password": password, "permissions": allowed}
