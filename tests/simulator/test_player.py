@@ -105,6 +105,12 @@ def test_a_file_that_is_no_zip_or_is_empty_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(DamagedFile, match=r"abc-20131008_trade.zip: not a readable zip"):
         Player(folder, DATE)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("abc.csv", "\n".join(TRADES))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40] + b"\xff" * 10 + whole[50:])
+    with pytest.raises(DamagedFile, match=r"abc-20131008_trade.zip: not a readable zip"):
+        Player(folder, DATE)
     write_zip(folder, "tick", "abc-20131008_trade", [])
     with pytest.raises(DamagedFile, match="the file is empty"):
         Player(folder, DATE)
