@@ -72,7 +72,8 @@ TOLERATION = fields(
         "tolerationSeconds": {"type": "integer"},
     }
 )
-PORTS = listed(count(1, 65_535), 8) | {"minItems": 1, "uniqueItems": True}
+ANY_PORTS = listed(count(1, 65_535), 8) | {"uniqueItems": True}
+PORTS = ANY_PORTS | {"minItems": 1}
 PULL_SECRET = fields({"name": words(NAME, 253)}, "name")
 
 
@@ -181,6 +182,7 @@ VALUES = (
     Value("serviceMonitor.intervalSeconds", 30, count(5, 3_600), "How often it is read."),
     switch("networkPolicy.enabled", on=True, says="Make it. In: metrics and health alone. Out: names, the API server, the message servers of trading systems."),
     Value("networkPolicy.apiServerPorts", [443, 6443], PORTS, "Ports of the API server, before and behind its Service."),
+    Value("networkPolicy.messageServerPorts", [], ANY_PORTS, "Ports of External message servers (spec.messaging.urls), wherever they are."),
     Value("networkPolicy.metricsFrom", [], listed(FREE, 16), "Peers that may read metrics, as in a NetworkPolicy. Empty: everyone."),
     switch("podDisruptionBudget.enabled", on=True, says="Make it: one pod at a time may be taken."),
 )  # fmt: skip

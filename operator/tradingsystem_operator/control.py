@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -31,6 +33,7 @@ from tradingsystem.messages.live_settings import next_generation, read_entry, se
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects, journal_stream
 from tradingsystem.telemetry import operator_metrics as metrics
+from tradingsystem_operator.encryption import EncryptedWhereAsked, is_encrypted, told, trusted
 from tradingsystem_operator.facts import HEARD_SECONDS, ControlFact, in_session
 from tradingsystem_operator.status import PROFIT_SECONDS
 
@@ -50,11 +53,24 @@ class _Sources(msgspec.Struct, frozen=True):
     sources: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a message server is reached, and as whom. ``authorities``: who signs its certificate, in PEM; empty: whom this machine trusts. ``external``: a
+    person runs it."""
+
+    urls: tuple[str, ...]
+    login: str
+    password: str = field(repr=False)
+    authorities: str = ""
+    external: bool = False
+
+
 class ControlChannel:
     """One system. ``wake`` is called when something was said that a round should look at."""
 
-    def __init__(self, system: str, url: str, password: str, wake: Callable[[], None]) -> None:
-        self._system, self._url, self._password, self._wake = system, url, password, wake
+    def __init__(self, system: str, link: Link, wake: Callable[[], None]) -> None:
+        self._system, self._link, self._wake = system, link, wake
+        self._urls = itertools.cycle(link.urls)
         self._subjects = Subjects(system)
         self._client: Client | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -183,14 +199,16 @@ class ControlChannel:
         shortest, longest = BACKOFF_SECONDS
         pause = shortest
         while True:
-            client = Client()
+            client = EncryptedWhereAsked()
             try:
                 await self._connect(client)
                 pause = shortest
                 self._up(client)
                 self._down(await self._listen_to_itself(client))
+            except nats.errors.NoServersError:  # nobody listens there, as was said already
+                self._down(self._problem)
             except (nats.errors.Error, OSError, TimeoutError) as error:
-                self._down(str(error) or type(error).__name__)
+                self._down(told(error))
             finally:
                 self._client = None
                 await _discard(client)
@@ -199,12 +217,15 @@ class ControlChannel:
 
     async def _connect(self, client: Client) -> None:
         await client.connect(
-            self._url,
+            next(self._urls),
+            tls=trusted(self._link.authorities) if is_encrypted(self._link.urls[0]) else None,
             name=f"{self._system}/{PERSON}/operator",
-            user=PERSON,
-            password=self._password,
+            user=self._link.login,
+            password=self._link.password,
             inbox_prefix=f"_INBOX_{PERSON}",
             allow_reconnect=False,
+            max_reconnect_attempts=1,  # else an address where nobody listens is asked for ever, and never the next one
+            reconnect_time_wait=0,
             pending_size=0,
             connect_timeout=5,
             ping_interval=10,
@@ -257,7 +278,7 @@ class ControlChannel:
 
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, (nats.errors.Error, OSError)):
-            said = str(error) or type(error).__name__
+            said = told(error)
             if said != self._problem:  # a server that is away says the same every few seconds
                 self._problem = said
                 log.warning("control_channel_error", of=self._system, reason=said)

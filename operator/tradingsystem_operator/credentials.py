@@ -1,5 +1,7 @@
 """What stands in the Secret ``<system>-nats``: a password per user, the file of users that the message server includes, and the key to Triton's models.
 
+On a message server that a person runs, the passwords are that person's, and the key is all there is.
+
 Made once. What exists is completed, never replaced: a new password would lock out every service that runs. Pure, given where passwords come from; the shell
 reads and writes the Secret, and nothing here can print one.
 """
@@ -20,6 +22,11 @@ TRITON_KEY = "triton-key"
 def credentials_name(system: str) -> str:
     """The name of the Secret."""
     return name_of(system, "nats")
+
+
+def triton_credentials(existing: Mapping[str, bytes] | None, token: Callable[[], str]) -> dict[str, bytes]:
+    """The Secret's data where the message server's passwords are a person's: the key to Triton's models alone."""
+    return {TRITON_KEY: (_decoded((existing or {}).get(TRITON_KEY, b"")) or token()).encode()}
 
 
 def credentials(system: str, existing: Mapping[str, bytes] | None, token: Callable[[], str]) -> dict[str, bytes]:

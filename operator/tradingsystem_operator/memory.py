@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tradingsystem.spec import Plan, TradingSystem
 from tradingsystem_operator.applying import Applied
-from tradingsystem_operator.control import ControlChannel
+from tradingsystem_operator.control import ControlChannel, Link
 from tradingsystem_operator.engines import NOTHING, EngineWork
 from tradingsystem_operator.facts import ControlFact, Problem
 from tradingsystem_operator.objects import PAUSE_ANNOTATION, Key, Object, Owner
@@ -23,7 +23,7 @@ class Memory:
 
     uid: str
     channel: ControlChannel | None = None
-    password: str = field(default="", repr=False)
+    link: Link | None = None
     secret_data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     applied: Applied = field(default_factory=Applied)
     revisions: dict[int, Revision] = field(default_factory=dict)

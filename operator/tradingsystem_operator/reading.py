@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 from tradingsystem.messages.live_settings import settings_of
+from tradingsystem.messages.permissions import PERSON, SERVICES
 from tradingsystem.spec import InvalidSpec, TradingSystem, from_document, warnings
+from tradingsystem.spec.messaging import AUTHORITIES_KEY
 from tradingsystem.spec.resource import API_VERSION, KIND
 from tradingsystem.spec.status import TradingReport
 from tradingsystem_operator import referring
@@ -62,6 +64,14 @@ def read_spec(seen: Seen) -> None:
         seen.system = _last_good(seen)
         return
     seen.settings = settings_of(seen.system)
+
+
+def readable(seen: Seen) -> TradingSystem | None:
+    """The system as its spec or the last good one says; None where neither can be read. It tells no problem."""
+    try:
+        return from_document(seen.raw)
+    except InvalidSpec:
+        return _last_good(seen)
 
 
 def references(seen: Seen) -> frozenset[Reference]:
@@ -236,6 +246,12 @@ def secret_needs(seen: Seen) -> dict[str, tuple[str, ...]]:
     needs: dict[str, tuple[str, ...]] = {}
     if seen.plan is None:
         return needs
+    messaging = seen.plan.messaging
+    if messaging.external:
+        users = (workload.service for workload in seen.plan.workloads if workload.service in SERVICES and not workload.schedule)
+        needs[messaging.secret_ref.name] = (*dict.fromkeys(users), PERSON)
+    if messaging.ca_secret_ref.name:
+        needs[messaging.ca_secret_ref.name] = (*needs.get(messaging.ca_secret_ref.name, ()), AUTHORITIES_KEY)
     for workload in seen.plan.workloads:
         if workload.schedule:
             continue

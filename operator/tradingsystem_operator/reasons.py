@@ -151,8 +151,9 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "NatsUnreachable",
         ConditionType.DEGRADED,
-        "The message server's pod is ready, and the operator cannot speak with it. Trading goes on; live settings and deletion wait.",
-        "Check NetworkPolicies between the operator's namespace and the system's.",
+        "The message server's pod is ready, or a person runs it, and the operator cannot speak with it. Where services reach it, trading goes on; "
+        "live settings and deletion wait.",
+        "The message says why: nobody there, or a certificate or password that is refused. Check NetworkPolicies from the operator's namespace to it.",
     ),
     Reason(
         "NoTritonImage",

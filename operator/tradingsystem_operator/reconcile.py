@@ -10,7 +10,7 @@ import asyncio
 import base64
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -18,13 +18,16 @@ import structlog
 from tradingsystem.domain.errors import NotAuthorized, RequestRefused, TryAgain
 from tradingsystem.messages.live_settings import settings_of
 from tradingsystem.messages.permissions import PERSON
+from tradingsystem.messages.server import login_prefix
 from tradingsystem.spec import InvalidSpec, from_document
+from tradingsystem.spec.inference import Runtime
+from tradingsystem.spec.messaging import AUTHORITIES_KEY, Messaging
 from tradingsystem.spec.status import TradingSystemStatus
 from tradingsystem_operator import latches, reading, telling
 from tradingsystem_operator.applying import Foreign, Outcome, ensure, make, problem_of, put
 from tradingsystem_operator.cluster import Cluster
-from tradingsystem_operator.control import ControlChannel
-from tradingsystem_operator.credentials import credentials, credentials_name, secret
+from tradingsystem_operator.control import ControlChannel, Link
+from tradingsystem_operator.credentials import credentials, credentials_name, secret, triton_credentials
 from tradingsystem_operator.deletion import FINALIZER, LOOK_AGAIN_SECONDS, Act
 from tradingsystem_operator.ending import end
 from tradingsystem_operator.events import Events
@@ -160,7 +163,20 @@ class Reconciler:
     # --- secrets -----------------------------------------------------------------------------------------------------
 
     async def _know_secrets(self, seen: Seen, *, make: bool = True) -> None:
-        """The passwords of the message server: made once, put back when somebody deletes them, never replaced. Then the channel that uses one."""
+        """The passwords of the message server, ours or a person's; then the channel that uses one."""
+        memory, system = seen.memory, reading.readable(seen)
+        messaging = system.spec.messaging if system is not None else Messaging()
+        if not messaging.external or (system is not None and system.spec.inference.runtime is Runtime.TRITON):
+            await self._know_own_secret(seen, messaging, make=make)
+        link = await self._link(seen, messaging)
+        if link is not None and link != memory.link:
+            await memory.close()
+            memory.link = link
+            memory.channel = ControlChannel(seen.key.name, link, lambda: self._wake(seen.key, 0.0))
+            memory.channel.start()
+
+    async def _know_own_secret(self, seen: Seen, messaging: Messaging, *, make: bool) -> None:
+        """Made once, put back when somebody deletes it, never replaced."""
         memory = seen.memory
         try:
             found = await self._cluster.get(SECRET, seen.key.namespace, credentials_name(seen.key.name))
@@ -173,18 +189,33 @@ class Reconciler:
             return
         data = {name: base64.b64decode(value) for name, value in ((found or {}).get("data") or {}).items()}
         if make and not seen.paused:
-            data = await self._complete_secret(seen, data, exists=found is not None)
+            data = await self._complete_secret(seen, data, messaging, exists=found is not None)
         memory.secret_data = data
-        password = data.get(PERSON, b"").decode(errors="replace").strip()
-        if password and password != memory.password:
-            await memory.close()
-            memory.password = password
-            memory.channel = ControlChannel(seen.key.name, self._url_of(seen.key), password, lambda: self._wake(seen.key, 0.0))
-            memory.channel.start()
 
-    async def _complete_secret(self, seen: Seen, data: dict[str, bytes], *, exists: bool) -> dict[str, bytes]:
+    async def _link(self, seen: Seen, messaging: Messaging) -> Link | None:
+        """How the message server is reached, None while a password is lacking: that is told where every secret of the spec is looked for."""
+        if not messaging.external:
+            password = _text(seen.memory.secret_data, PERSON)
+            return Link((self._url_of(seen.key),), PERSON, password) if password else None
+        users = await self._content(seen, messaging.secret_ref.name)
+        authorities = await self._content(seen, messaging.ca_secret_ref.name) if messaging.ca_secret_ref.name else {}
+        password, signed_by = _text(users, PERSON), _text(authorities, AUTHORITIES_KEY)
+        if not password or bool(messaging.ca_secret_ref.name) != bool(signed_by):
+            return None
+        return Link(messaging.urls, login_prefix(seen.key.name) + PERSON, password, signed_by, external=True)
+
+    async def _content(self, seen: Seen, name: str) -> dict[str, bytes]:
+        """Of a person's Secret, nothing when it is not there."""
+        try:
+            found = await self._cluster.get(SECRET, seen.key.namespace, name)
+        except NotAuthorized as error:
+            seen.problems.append(Problem("Forbidden", f"Secret {name}: {error}"))
+            return {}
+        return {key: base64.b64decode(value) for key, value in ((found or {}).get("data") or {}).items()}
+
+    async def _complete_secret(self, seen: Seen, data: dict[str, bytes], messaging: Messaging, *, exists: bool) -> dict[str, bytes]:
         before = data if exists else dict(seen.memory.secret_data)
-        wanted = credentials(seen.key.name, before, lambda: secrets.token_urlsafe(PASSWORD_BYTES))
+        wanted = triton_credentials(before, _token) if messaging.external else credentials(seen.key.name, before, _token)
         if exists and wanted == data:
             return data
         thing = secret(seen.owner, wanted)
@@ -357,3 +388,11 @@ class Reconciler:
         seen.memory.told = told
         if seconds := telling.look_again_seconds(facts):
             self._wake(seen.key, seconds)
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(PASSWORD_BYTES)
+
+
+def _text(data: Mapping[str, bytes], key: str) -> str:
+    return data.get(key, b"").decode(errors="replace").strip()

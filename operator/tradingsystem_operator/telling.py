@@ -26,12 +26,10 @@ def facts_of(seen: Seen, now: datetime, *, deleting: bool = False) -> Facts:
     control = seen.control
     workloads = workloads_of(seen)
     problems = list(seen.problems)
-    nats_ready = any(workload.name == "nats" and workload.ready for workload in workloads)
-    if nats_ready and not control.connected and control.unreachable_seconds > UNREACHABLE_SECONDS:
-        text = (
-            f"its pod is ready, but the operator cannot speak with it: {control.problem}; trading goes on, live settings and deletion wait"
-        )
-        problems.append(Problem("NatsUnreachable", f"the message server: {text}; check NetworkPolicies and name resolution"))
+    link = seen.memory.link
+    reachable = (link is not None and link.external) or any(workload.name == "nats" and workload.ready for workload in workloads)
+    if reachable and not control.connected and control.unreachable_seconds > UNREACHABLE_SECONDS:
+        problems.append(_unreachable(control.problem, link.urls if link is not None and link.external else ()))
     running = seen.revision.release.version if seen.revision is not None else ""
     return Facts(
         now=now,
@@ -47,6 +45,13 @@ def facts_of(seen: Seen, now: datetime, *, deleting: bool = False) -> Facts:
         version=running,
         revision=seen.revision.number if seen.revision is not None else 0,
     )
+
+
+def _unreachable(why: str, urls: tuple[str, ...]) -> Problem:
+    """``urls``: of a server that a person runs."""
+    where = f"the message server at {', '.join(urls)}:" if urls else "the message server: its pod is ready, but"
+    text = f"{where} the operator cannot speak with it: {why}; trading goes on where services reach it, live settings and deletion wait"
+    return Problem("NatsUnreachable", f"{text}; check NetworkPolicies and name resolution")
 
 
 def worth_telling(facts: Facts) -> frozenset[Problem]:

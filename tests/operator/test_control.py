@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.faults.authority import Authority
 from tests.operator.speaking import Execution
 from tests.operator.systems import position
 from tests.promises.server import RunningServer
@@ -20,7 +21,8 @@ from tradingsystem.messages.codec import encode
 from tradingsystem.messages.live_settings import settings_entry
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem_operator.control import ControlChannel
+from tradingsystem.process.nats_server import free_port
+from tradingsystem_operator.control import ControlChannel, Link
 
 pytestmark = pytest.mark.nats
 SYSTEM = "testing"
@@ -45,7 +47,7 @@ class Woken:
 
 def channel_to(server: RunningServer, woken: Woken, password: str | None = None) -> ControlChannel:
     settings = server.as_user(PERSON)
-    return ControlChannel(SYSTEM, settings.url, settings.password if password is None else password, woken)
+    return ControlChannel(SYSTEM, Link((settings.url,), PERSON, settings.password if password is None else password), woken)
 
 
 def connected(channel: ControlChannel) -> bool:
@@ -271,5 +273,38 @@ def test_a_wrong_password_is_told_and_printed_nowhere(server: RunningServer) -> 
         await until(lambda: "uthorization" in channel.fact(b"", "").problem)
         assert "canary" not in channel.fact(b"", "").problem
         await channel.close()
+
+    run(main())
+
+
+def test_a_server_of_a_person_is_spoken_to_by_any_address_with_tls(server: RunningServer, tmp_path: Path) -> None:
+    """One that nobody listens at is passed by; a certificate of somebody else, and a server without TLS, are refused by name, and nothing is sent to them."""
+    authority = Authority.made("an authority")
+    signed_by = authority.certificate(tmp_path / "authority.pem", days=400, authority=True).read_text()
+    foreign = Authority.made("somebody else").certificate(tmp_path / "foreign.pem", days=400, authority=True).read_text()
+    password, nobody = server.as_user(PERSON).password, f"tls://127.0.0.1:{free_port()}"
+    url = server.settings.url.replace("nats://", "tls://")
+
+    async def problem(signers: str) -> str:
+        channel = ControlChannel(SYSTEM, Link((url,), PERSON, password, signers, external=True), Woken())
+        channel.start()
+        await until(lambda: channel.fact(b"", "").problem != "not connected yet")
+        assert not connected(channel)
+        said = channel.fact(b"", "").problem
+        await channel.close()
+        return said
+
+    async def main() -> None:
+        assert "it does not ask for TLS" in await problem(signed_by)
+        server.stop()
+        certificate = str(authority.certificate(tmp_path / "server.pem", days=90))
+        with (server.settings.folder / "nats.conf").open("a") as file:
+            file.write(f'tls: {{"cert_file": "{certificate}", "key_file": "{certificate}"}}\n')
+        server.launch()
+        channel = ControlChannel(SYSTEM, Link((nobody, url), PERSON, password, signed_by, external=True), Woken())
+        channel.start()
+        await until(lambda: connected(channel))
+        await channel.close()
+        assert "its certificate is refused: unable to get local issuer certificate" in await problem(foreign)
 
     run(main())

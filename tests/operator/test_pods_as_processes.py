@@ -29,7 +29,7 @@ from tradingsystem.spec.inference import Models
 from tradingsystem.spec.slices import live_settings
 from tradingsystem.world.learning_store import prepare
 from tradingsystem.world.recipe import recipe_key
-from tradingsystem_operator.control import ControlChannel
+from tradingsystem_operator.control import ControlChannel, Link
 from tradingsystem_operator.credentials import credentials, secret
 from tradingsystem_operator.desired import build_all
 from tradingsystem_operator.objects import Owner
@@ -159,7 +159,9 @@ async def tell(cluster: Cluster, passwords: dict[str, bytes]) -> None:
 async def put(cluster: Cluster, passwords: dict[str, bytes], settings: bytes, generation: int) -> None:
     """As the operator does."""
     server, heard = cluster.pods["nats"], asyncio.Event()
-    channel = ControlChannel("momentum", f"nats://{server.address}:{server.ports['client']}", passwords[PERSON].decode(), heard.set)
+    channel = ControlChannel(
+        "momentum", Link((f"nats://{server.address}:{server.ports['client']}",), PERSON, passwords[PERSON].decode()), heard.set
+    )
     channel.start()
     try:
         async with asyncio.timeout(READY_SECONDS):

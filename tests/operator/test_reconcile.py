@@ -19,8 +19,10 @@ from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.waiting import until
 from tests.operator.operating import Place, place
+from tests.promises.server import RunningServer
 from tests.spec.documents import document
 from tradingsystem.messages.permissions import permissions
+from tradingsystem.process.nats_server import free_port, write_configuration
 from tradingsystem_operator.deletion import FINALIZER
 from tradingsystem_operator.objects import CONFIG_MAP, MANAGED_BY_LABEL, OWNED, SECRET, TRADING_SYSTEM, VOLUME_CLAIM, Kind, Object
 
@@ -65,6 +67,31 @@ def test_a_system_becomes_objects_that_are_its_own(here: Place) -> None:
     assert {row.user for row in permissions("momentum")} <= set(secret["data"])
     assert system["status"]["observedGeneration"] == 1
     assert here.events("RevisionApplied")
+
+
+def test_a_message_server_of_a_person_is_asked_and_not_made(here: Place, tmp_path: Path) -> None:
+    """Missing passwords are named; with them an address where nobody listens is; and then, by the users of the printed account, it is reached."""
+    port = free_port()
+    server = RunningServer(tmp_path / "nats", "momentum")
+    messaging = {"type": "External", "urls": [f"nats://127.0.0.1:{port}"], "secretRef": {"name": "nats-users"}}
+    running = here.operate()
+    owned = settled(here, changes={"spec.messaging": messaging})
+    assert not [thing for _, thing in owned if thing["metadata"]["name"] == "momentum-nats"]
+    assert here.get(SECRET, "momentum-nats") is None
+    assert "Secret nats-users is not there" in here.said("momentum", "Degraded", "MissingSecret")["message"]
+    write_configuration(server.settings)
+    passwords = {row.user: base64.b64encode(server.as_user(row.user).password.encode()).decode() for row in permissions("momentum")}
+    here.create(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "nats-users"}, "data": passwords})
+    assert f"nats://127.0.0.1:{port}" in here.said("momentum", "Degraded", "NatsUnreachable")["message"]
+    users = server.settings.folder / "users.conf"
+    users.write_text(users.read_text().replace('"user": "', '"user": "momentum-'))
+    configuration = server.settings.folder / "nats.conf"
+    configuration.write_text(configuration.read_text().replace(str(server.settings.port), str(port)))
+    server.launch()
+    try:
+        until("the operator speaks with it", lambda: running.metric('control_channels{connected="true"}') == 1)
+    finally:
+        server.stop()
 
 
 def test_whatever_is_edited_or_deleted_by_hand_is_put_right_within_five_seconds(

@@ -34,7 +34,7 @@ def free_block() -> int:
     raise AssertionError("no block of ports is free")
 
 
-def resource(base: int, name: str = "testing") -> str:
+def resource(base: int, name: str = "testing", messaging: str = "{}") -> str:
     """A simulated system as YAML; its journal is small, since the disk of a test machine is."""
     return f"""
 apiVersion: tradingsystem.dev/v1alpha1
@@ -43,12 +43,13 @@ metadata: {{name: {name}}}
 spec:
   telemetry: {{metricsPort: {base}}}
   storage: {{journal: {{size: 256Mi}}}}
+  messaging: {messaging}
 """
 
 
-def small_plan(placement: Placement = Placement.PROCESSES, parts: tuple[str, ...] = PARTS) -> Plan:
+def small_plan(placement: Placement = Placement.PROCESSES, parts: tuple[str, ...] = PARTS, messaging: str = "{}") -> Plan:
     """The plan of a simulated system, cut down to services that need no venue."""
-    whole = plan(load(resource(free_block())), placement, build=build_digest())
+    whole = plan(load(resource(free_block(), messaging=messaging)), placement, build=build_digest())
     kept = tuple(
         msgspec.structs.replace(workload, after=tuple(name for name in workload.after if name in parts))
         for workload in whole.workloads
@@ -58,8 +59,8 @@ def small_plan(placement: Placement = Placement.PROCESSES, parts: tuple[str, ...
     return msgspec.structs.replace(whole, workloads=(*kept, msgspec.structs.replace(simulator, kind="Job", ports=simulator.ports)))
 
 
-def small_run(folder: Path, placement: Placement = Placement.PROCESSES, parts: tuple[str, ...] = PARTS) -> LocalRun:
+def small_run(folder: Path, placement: Placement = Placement.PROCESSES, parts: tuple[str, ...] = PARTS, messaging: str = "{}") -> LocalRun:
     """A run of that plan."""
     state = StateFolder(folder / "state" / "testing")
-    state.path.mkdir(parents=True)
-    return LocalRun(plan=small_plan(placement, parts), state=state, folder=state.new_run())
+    state.path.mkdir(parents=True, exist_ok=True)
+    return LocalRun(plan=small_plan(placement, parts, messaging), state=state, folder=state.new_run())

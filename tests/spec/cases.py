@@ -18,6 +18,14 @@ def _targets(*pairs: tuple[int, int]) -> list[dict[str, int]]:
     return [{"atBasisPoints": distance, "sharePercent": share} for distance, share in pairs]
 
 
+_SERVERS = {"type": "External", "urls": ["tls://nats-0:4222", "tls://nats-1:4222"], "secretRef": {"name": "nats-users"}}
+_IN_CLEAR = _SERVERS | {"urls": ["nats://nats-0:4222"]}
+
+
+def _without(group: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name not in names}
+
+
 def _window(after: int, before: int) -> dict[str, int]:
     return {"afterOpenMinutes": after, "beforeCloseMinutes": before}
 
@@ -135,6 +143,23 @@ HELD_AND_BROKEN: dict[str, tuple[Changes, Changes]] = {
         {"spec.execution.entryWindow": _window(359, 30)},
         {"spec.execution.entryWindow": _window(360, 30)},
     ),
+    "external-server-has-urls": ({"spec.messaging": _SERVERS}, {"spec.messaging": _without(_SERVERS, "urls")}),
+    "urls-only-for-external": ({"spec.messaging": {"urls": []}}, {"spec.messaging": {"urls": _SERVERS["urls"]}}),
+    "external-server-has-secret": ({"spec.messaging": _IN_CLEAR}, {"spec.messaging": _without(_SERVERS, "secretRef")}),
+    "server-secrets-only-for-external": (
+        {"spec.messaging": _SERVERS | {"caSecretRef": {"name": "nats-ca"}}},
+        {"spec.messaging": {"caSecretRef": {"name": "nats-ca"}}},
+    ),
+    "urls-agree-on-tls": (
+        {"spec.messaging": _SERVERS},
+        {"spec.messaging": _SERVERS | {"urls": ["tls://nats-0:4222", "nats://nats-1:4222"]}},
+    ),
+    "authorities-only-with-tls": (
+        {"spec.messaging": _SERVERS | {"caSecretRef": {"name": "nats-ca"}}},
+        {"spec.messaging": _IN_CLEAR | {"caSecretRef": {"name": "nats-ca"}}},
+    ),
+    "replicas-are-odd": ({"spec.messaging": _SERVERS | {"replicas": 3}}, {"spec.messaging": _SERVERS | {"replicas": 4}}),
+    "replicas-only-for-external": ({"spec.messaging": {"replicas": 1}}, {"spec.messaging": {"replicas": 3}}),
 }
 
 LOCALLY_HELD_AND_BROKEN: dict[str, tuple[Changes, Changes]] = {

@@ -9,6 +9,7 @@ from tradingsystem.spec import warnings
 from tradingsystem.spec.advice import REMARKS, break_even_percent, percent
 
 PAPER = {"spec.mode": "Paper"}
+_SERVER = {"type": "External", "urls": ["tls://nats:4222"], "secretRef": {"name": "nats-users"}}
 _POLYGON = {"name": "p", "type": "Polygon", "secretRef": {"name": "p"}}
 
 
@@ -55,6 +56,11 @@ SPEAKS = {
     "one-exchange-only": ({"spec.sources": [_POLYGON, {"name": "free", "type": "Alpaca", "feed": "Iex"}]}, "free sees IEX only"),
     "few-symbols": ({"spec.universe": {"selection": "List", "symbols": ["A", "B"]}}, "at most 2 of 5 positions"),
     "pin-stops-promotion": (PAPER | {"spec.models.pinnedVersion": 12}, "version 12 is pinned"),
+    "journal-on-one-server": ({"spec.messaging": _SERVER}, "one member keeps the journal"),
+    "passwords-in-clear": (
+        {"spec.messaging": _SERVER | {"urls": ["nats://nats:4222"], "replicas": 3}},
+        "whoever sees the network sees the passwords",
+    ),
     "shared-account-live": (LIVE | {"spec.execution.account": "Shared"}, "shared account"),
 }
 SILENT = {
@@ -75,6 +81,8 @@ SILENT = {
     "one-exchange-only": {"spec.sources": [_POLYGON, {"name": "paid", "type": "Alpaca"}]},
     "few-symbols": {"spec.universe": {"selection": "List", "symbols": ["A", "B", "C", "D", "E"]}},
     "pin-stops-promotion": {"spec.models.pinnedVersion": 12},
+    "journal-on-one-server": {"spec.messaging": _SERVER | {"replicas": 3}},
+    "passwords-in-clear": {"spec.messaging": _SERVER},
     "shared-account-live": LIVE,
 }
 

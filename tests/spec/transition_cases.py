@@ -12,6 +12,7 @@ from tradingsystem.spec.section import wire_name
 
 NOW = "2026-03-02T15:00:00Z"
 MODE = "mode-kept-while-positions-are-open"
+SERVER = "message-server-kept-unless-halted-and-flat"
 FLAT_HALTED = ("Halted", 0)
 FLAT_ACTIVE = ("Active", 0)
 HOLDING = ("Reducing", 2)
@@ -57,6 +58,9 @@ def _mode(mode: str) -> dict[str, Any]:
     return {"spec.mode": mode}
 
 
+_EXTERNAL = {"spec.messaging": {"type": "External", "urls": ["tls://nats-0:4222"], "secretRef": {"name": "nats-users"}}}
+_MOVED = {"spec.messaging": _EXTERNAL["spec.messaging"] | {"urls": ["tls://nats-1:4222"], "replicas": 3}}
+
 TRANSITION_CASES: tuple[Case, ...] = (
     *_limit_cases(),
     # 0 is no target at all, so it is the loosest.
@@ -67,6 +71,13 @@ TRANSITION_CASES: tuple[Case, ...] = (
     Case(MODE, _mode("Simulation"), _mode("Paper"), HOLDING, False),
     Case(MODE, _mode("Paper"), _mode("Simulation"), ("Halted", 1), False),
     Case(MODE, {}, _mode("Simulation"), HOLDING, True),
+    Case(SERVER, {}, _EXTERNAL, FLAT_HALTED, True),
+    Case(SERVER, {}, _EXTERNAL, FLAT_ACTIVE, False),
+    Case(SERVER, {}, _EXTERNAL, ("Halted", 1), False),
+    Case(SERVER, _EXTERNAL, {}, SILENT, False),
+    Case(SERVER, _EXTERNAL, {}, FLAT_HALTED, True),
+    # Another way to the same servers; that it is the same journal is seen by its identity.
+    Case(SERVER, _EXTERNAL, _MOVED, HOLDING, True),
 )
 
 

@@ -21,7 +21,7 @@ from tradingsystem.bundles.bundle import read_bundle, write_bundle
 from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.cli.application import application
 from tradingsystem.messages.permissions import PERSON
-from tradingsystem.messages.server import VOLUME_BYTES
+from tradingsystem.messages.server import VOLUME_BYTES, ServerAddress
 from tradingsystem.process.serving import SHIPPED_MODELS, shipped_key
 from tradingsystem.world import learning_days
 from tradingsystem.world.learning_store import prepare
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.nats
 
 def store_of(server: RunningServer) -> ObjectStore:
     """As a job is told."""
-    return ObjectStore(server.settings.url, "testing", server.as_user("learning").password, VOLUME_BYTES)
+    return ObjectStore(ServerAddress(server.settings.url), "testing", server.as_user("learning").password, VOLUME_BYTES)
 
 
 def write(folder: Path, version: int, key: Ed25519PrivateKey = KEY) -> None:
@@ -146,4 +146,4 @@ def test_without_a_message_server_nothing_is_learned(tmp_path: Path, monkeypatch
     gone.settings.password_file("learning").write_text("word", encoding="ascii")
     gone.settings.password_file("learning").chmod(0o600)
     status, told = learn(gone, tmp_path)
-    assert (status, "NotPublished: no NATS server" in told) == (1, True), told
+    assert (status, "NotPublished: no message server" in told) == (1, True), told

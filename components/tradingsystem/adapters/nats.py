@@ -59,8 +59,7 @@ class NatsSettings:
     """Where the server is and as whom to speak. ``password`` is never printed.
 
     ``url``: one address, or several with commas, all of one cluster; ``tls://`` is never spoken to without TLS. ``login``: the user's name at the server,
-    where it is another than ours. ``ca_file``: authorities that sign its certificate, else this machine's own. ``replicas``: how many members keep each
-    place.
+    where it is another than ours. ``ca_file``: who signs its certificate, else whom this machine trusts. ``replicas``: how many members keep a place.
     """
 
     url: str
@@ -118,10 +117,8 @@ class NatsConnection:
                 await self._opened.wait()
         except TimeoutError as error:
             await self.close()
-            for problem in self._problems.values():
-                if is_refusal(problem):
-                    name = self.settings.login or self.settings.user
-                    raise NotAuthorized(f"NATS user {name}", "the server refused it") from problem
+            if refusal := next(filter(is_refusal, self._problems.values()), None):
+                raise NotAuthorized(f"NATS user {self.settings.login or self.settings.user}", "the server refused it") from refusal
             why = "; ".join(f"{url}: {problem}" for url, problem in self._problems.items()) or self.settings.url
             raise TryAgain(f"no message server within {timeout_seconds:g} s: {why}") from error
 
@@ -140,6 +137,11 @@ class NatsConnection:
     def up(self) -> bool:
         """Whether there is a client that believes to be connected and has heard its own heartbeat of late."""
         return self._client is not None and self._client.is_connected and not self._lost.is_set()
+
+    @property
+    def message_bytes_max(self) -> int:
+        """The largest message that the server takes, by its word; 0 while disconnected."""
+        return self._client.max_payload if self._client is not None else 0
 
     def watch(self, watcher: Callable[[Change], None]) -> Callable[[], None]:
         """Tell ``watcher`` of each change; what is returned ends that."""

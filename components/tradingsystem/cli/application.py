@@ -15,6 +15,7 @@ MODULES = (
     "apply",
     "validate",
     "plan",
+    "message_users",
     "doctor",
     "report",
     "replay",
@@ -29,7 +30,13 @@ MODULES = (
     "simulate",
     "run",
 )
-MODULE_OF = {"reduce": "halt", "resume": "halt", "flatten": "halt", "clear": "halt"}  # commands whose module has another name
+MODULE_OF = {
+    "message-users": "message_users",
+    "reduce": "halt",
+    "resume": "halt",
+    "flatten": "halt",
+    "clear": "halt",
+}  # commands whose module has another name
 
 
 def application(asked: str = "") -> typer.Typer:

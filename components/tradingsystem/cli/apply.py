@@ -171,7 +171,7 @@ async def _apply(running: RunningSystem, wanted: TradingSystem) -> tuple[int, Mo
         connect(running) as bus,
         _generations(bus, running.system) as heard,
         models_said(bus, running.system) as models,
-        connected_journal(running.nats_url, running.system, PERSON, password, HEARD_SECONDS) as journal,
+        connected_journal(running.server, running.system, PERSON, password, HEARD_SECONDS) as journal,
     ):
         in_force = await _until(heard, 0, HEARD_SECONDS)
         generation = next_generation(in_force, [generation_of(entry.payload) async for entry in journal.read(subject)])

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from tradingsystem.cli.message_server import CaFile, LoginPrefix, Replicas
 from tradingsystem.domain.errors import InvalidInput, NotAuthorized, OutcomeUnknown, RequestRefused, TryAgain
-from tradingsystem.messages.server import VOLUME_BYTES
+from tradingsystem.messages.server import VOLUME_BYTES, ServerAddress
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -90,6 +91,9 @@ def incremental(
     filter_slice_file: FilterSliceFile = None,
     secrets_folder: SecretsFolder = None,
     nats_url: NatsUrl = "",
+    nats_replicas: Replicas = 1,
+    nats_login_prefix: LoginPrefix = "",
+    nats_ca_file: CaFile = None,
     password_file: PasswordFile = None,
     journal_volume_bytes: VolumeBytes = VOLUME_BYTES,
 ) -> None:
@@ -101,7 +105,8 @@ def incremental(
     Example: tradingsystem learn incremental --system system.yaml --runs runs --store models
     """
     settings = _settings(system, slice_file, filter_slice_file)
-    far = _object_store(nats_url, settings.system, password_file, journal_volume_bytes)
+    server = ServerAddress(nats_url, nats_replicas, nats_login_prefix, nats_ca_file)
+    far = _object_store(server, settings.system, password_file, journal_volume_bytes)
     _learn("incremental", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, far, torch=torch)
 
 
@@ -119,6 +124,9 @@ def retrain(
     filter_slice_file: FilterSliceFile = None,
     secrets_folder: SecretsFolder = None,
     nats_url: NatsUrl = "",
+    nats_replicas: Replicas = 1,
+    nats_login_prefix: LoginPrefix = "",
+    nats_ca_file: CaFile = None,
     password_file: PasswordFile = None,
     journal_volume_bytes: VolumeBytes = VOLUME_BYTES,
 ) -> None:
@@ -127,7 +135,8 @@ def retrain(
     Example: tradingsystem learn retrain --system system.yaml --runs runs --store models --key keys/privateKey
     """
     settings = _settings(system, slice_file, filter_slice_file)
-    far = _object_store(nats_url, settings.system, password_file, journal_volume_bytes)
+    server = ServerAddress(nats_url, nats_replicas, nats_login_prefix, nats_ca_file)
+    far = _object_store(server, settings.system, password_file, journal_volume_bytes)
     _learn("retrain", runs, store, settings, key, secrets_folder, _hour(scheduled_at), report, cache, far, torch=torch)
 
 
@@ -333,16 +342,16 @@ def _learn(
         raise typer.Exit(RETRY)
 
 
-def _object_store(url: str, system: str, password_file: Path | None, volume_bytes: int) -> ObjectStore | None:
+def _object_store(server: ServerAddress, system: str, password_file: Path | None, volume_bytes: int) -> ObjectStore | None:
     """The object store of the system at that message server; None without one. Raises ``InvalidInput``."""
     from tradingsystem.process.private_files import read_password
     from tradingsystem.world.learning_transport import ObjectStore
 
-    if not url:
+    if not server.url:
         return None
     if not system:
         raise InvalidInput("--nats-url: say with --system whose object store it is")
-    return ObjectStore(url, system, read_password(password_file) if password_file is not None else "", volume_bytes)
+    return ObjectStore(server, system, read_password(password_file) if password_file is not None else "", volume_bytes)
 
 
 def _send(far: ObjectStore | None, store: Path, console: Console, key: Ed25519PrivateKey | None) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tradingsystem.cli.message_server import CaFile, LoginPrefix, Replicas
 from tradingsystem.cli.printing import print_json
 from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.messages.server import VOLUME_BYTES
+from tradingsystem.messages.server import VOLUME_BYTES, ServerAddress
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -38,6 +39,9 @@ def build_engine(
     nats_url: Annotated[
         str, typer.Option("--nats-url", help="Message server whose object stores give the version and take the engine, instead of folders.")
     ] = "",
+    nats_replicas: Replicas = 1,
+    nats_login_prefix: LoginPrefix = "",
+    nats_ca_file: CaFile = None,
     system: Annotated[str, typer.Option("--system", help="The system's name, with --nats-url, or whose secret signs.")] = "",
     password_file: Annotated[Path | None, typer.Option("--password-file", help="File of the password of its user engine.")] = None,
     models_keys_file: Annotated[
@@ -72,7 +76,8 @@ def build_engine(
         if not system:
             raise InvalidInput("--nats-url: say with --system whose object stores they are")
         password = read_password(password_file) if password_file is not None else ""
-        reached = object_stores(nats_url, system, password, journal_volume_bytes, models_keys_file)
+        server = ServerAddress(nats_url, nats_replicas, nats_login_prefix, nats_ca_file)
+        reached = object_stores(server, system, password, journal_volume_bytes, models_keys_file)
         told = asyncio.run(_travelled(reached, system, version, key, secrets_folder, int8=not floating))
         _print_built(console, *told, f"object store of {system}", as_json=as_json)
         return

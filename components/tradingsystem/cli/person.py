@@ -38,7 +38,7 @@ async def connect(running: RunningSystem) -> AsyncIterator[Bus]:
     from tradingsystem.process.connecting import connected  # the client loads slowly: first it must be known that something runs
 
     password = read_password(Path(running.person_password_file))
-    async with connected(running.nats_url, running.system, PERSON, password, timeout_seconds=3.0) as bus:
+    async with connected(running.server, running.system, PERSON, password, timeout_seconds=3.0) as bus:
         yield bus
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -22,6 +23,17 @@ MESSAGE_BYTES_MAX = 8 * _MEBIBYTE
 """The largest message that services send, and a server must take."""
 _CACHE_BYTES_MAX = 256 * _MEBIBYTE
 _MODELS_BYTES_MAX = 512 * _MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """How a message server is reached. ``url``: one address, or several of one cluster with commas. ``replicas``: how many members keep each place;
+    ``login_prefix``: what stands before the names of users; ``ca_file``: who signs its certificate, else whom this machine trusts."""
+
+    url: str
+    replicas: int = 1
+    login_prefix: str = ""
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,14 +13,15 @@ from typing import Any
 import msgspec
 
 from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.messages.server import VOLUME_BYTES
+from tradingsystem.messages.server import VOLUME_BYTES, ServerAddress
 from tradingsystem.process.private_files import read_password
 from tradingsystem.spec import SLICE_OF, Slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One service and its surroundings. ``venues``: the simulator's address, empty outside Simulation; ``run_folder``: recordings of this run;
+    """One service and its surroundings. ``nats_url`` and its like: see ``ServerAddress``;
+    ``venues``: the simulator's address, empty outside Simulation; ``run_folder``: recordings of this run;
     ``triton``: host and port of its gRPC, empty where models run in process; ``triton_key_file`` opens its restricted APIs, ``triton_backend`` runs the graphs
     there (onnxruntime, or python on a CPU) that have no engine that fits in ``triton_engines``, or with ``engines_from_nats`` in the object store of engines;
     ``models_from_nats``: whether ``models_folder`` is filled from
@@ -32,6 +33,9 @@ class Assignment:
     boot_hash: str
     build: str
     nats_url: str
+    nats_replicas: int = 1
+    nats_login_prefix: str = ""
+    nats_ca_file: Path | None = None
     password_file: Path | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 8_000
@@ -76,6 +80,11 @@ class Assignment:
             raise InvalidInput(f"{self.slice_file}: cannot read the slice ({error.strerror})") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidInput(f"{self.slice_file}: not a slice for {self.service}: {error}") from error
+
+    @property
+    def server(self) -> ServerAddress:
+        """The message server."""
+        return ServerAddress(self.nats_url, self.nats_replicas, self.nats_login_prefix, self.nats_ca_file)
 
     def password(self) -> str:
         """The NATS password, empty when none is asked for. Raises ``InvalidInput``."""

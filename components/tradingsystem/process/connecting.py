@@ -22,8 +22,9 @@ from tradingsystem.adapters.nats import NatsBus, NatsConnection, NatsSettings
 from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.adapters.nats_lease import NatsLease
 from tradingsystem.adapters.nats_model_store import NatsModelStore
-from tradingsystem.domain.errors import TryAgain
+from tradingsystem.domain.errors import InvalidInput, TryAgain
 from tradingsystem.interfaces import Bus, Delivery, Journal, ModelStore, Subscription
+from tradingsystem.messages.server import MESSAGE_BYTES_MAX, ServerAddress, StoreSizes
 from tradingsystem.process.nats_server import NatsServerSettings
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.serving import SHIPPED, prepare_folder
@@ -81,15 +82,23 @@ class SplitBus:
         await self._remote.flush()
 
 
+def connection_settings(server: ServerAddress, system: str, user: str, password: str) -> NatsSettings:
+    """How ``user`` connects."""
+    login = f"{server.login_prefix}{user}" if server.login_prefix else ""
+    return NatsSettings(
+        url=server.url, system=system, user=user, password=password, login=login, ca_file=server.ca_file, replicas=server.replicas
+    )
+
+
 def server_settings(server: NatsServerSettings, user: str) -> NatsSettings:
     """How ``user`` connects to a server of ours. Raises ``InvalidInput`` when the system has no such user."""
-    return NatsSettings(url=server.url, system=server.system, user=user, password=read_password(server.password_file(user)))
+    return connection_settings(ServerAddress(server.url), server.system, user, read_password(server.password_file(user)))
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Bus]:
+async def connected(server: ServerAddress, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Bus]:
     """A bus for commands and watchers. Raises ``TryAgain`` or ``NotAuthorized``."""
-    bus = NatsBus(NatsSettings(url=url, system=system, user=user, password=password))
+    bus = NatsBus(connection_settings(server, system, user, password))
     await bus.open(timeout_seconds)
     try:
         yield bus
@@ -98,9 +107,11 @@ async def connected(url: str, system: str, user: str, password: str, timeout_sec
 
 
 @contextlib.asynccontextmanager
-async def connected_journal(url: str, system: str, user: str, password: str, timeout_seconds: float = 10.0) -> AsyncIterator[Journal]:
+async def connected_journal(
+    server: ServerAddress, system: str, user: str, password: str, timeout_seconds: float = 10.0
+) -> AsyncIterator[Journal]:
     """The journal for a person's commands. Raises ``TryAgain`` or ``NotAuthorized``."""
-    journal = NatsJournal(NatsSettings(url=url, system=system, user=user, password=password))
+    journal = NatsJournal(connection_settings(server, system, user, password))
     await journal.open(timeout_seconds)
     try:
         yield journal
@@ -109,10 +120,12 @@ async def connected_journal(url: str, system: str, user: str, password: str, tim
 
 
 @contextlib.asynccontextmanager
-async def connected_models(url: str, system: str, user: str, password: str, bytes_max: int = 0) -> AsyncIterator[NatsModelStore]:
+async def connected_models(
+    server: ServerAddress, system: str, user: str, password: str, bytes_max: int = 0
+) -> AsyncIterator[NatsModelStore]:
     """The object store of versions, for a learning job, which makes it with ``bytes_max`` where it is missing, or for a person. Raises ``TryAgain``,
     ``NotAuthorized``, or ``RequestRefused`` when there is no room for it."""
-    connection = NatsConnection(NatsSettings(url=url, system=system, user=user, password=password), "models")
+    connection = NatsConnection(connection_settings(server, system, user, password), "models")
     await connection.open(LEARNING_SECONDS)
     try:
         store = NatsModelStore(connection, bytes_max=bytes_max)
@@ -191,12 +204,38 @@ async def _answered(ask: Callable[[], Awaitable[_Answer]], event: str) -> _Answe
 
 async def prepare_server(server: NatsServerSettings) -> None:
     """Make the streams of a new server and return once it answers as fast as it will. Raises ``NotAuthorized``."""
-    journal = NatsJournal(server_settings(server, "execution"), bytes_max=server.sizes.journal_bytes)
-    await journal.open(timeout_seconds=60.0)
+    await _prepare(server_settings(server, "execution"), server.sizes, timeout_seconds=60.0)
+
+
+async def prepare_external(server: ServerAddress, system: str, password: str, sizes: StoreSizes, *, must_be_new: bool) -> None:
+    """Make the streams on a server that a person runs. ``must_be_new``: what is simulated begins with nothing. Raises ``NotAuthorized``, ``TryAgain``, and
+    ``InvalidInput`` for what its administrator has to change."""
+    settings = connection_settings(server, system, "execution", password)
+    connection = NatsConnection(settings, "preparing")
+    await connection.open()
+    taken = connection.message_bytes_max
+    await connection.close()
+    if taken < MESSAGE_BYTES_MAX:
+        raise InvalidInput(
+            f"{server.url} takes messages of {taken:,} bytes and must take {MESSAGE_BYTES_MAX:,}; in its configuration: max_payload: 8MB"
+        )
+    last_seq = await _prepare(settings, sizes, timeout_seconds=10.0)
+    if must_be_new and last_seq:
+        raise InvalidInput(
+            f"{server.url} has a journal of {system} already, and a simulated account begins with nothing; give the system another name and account, "
+            f"or have its administrator remove the streams of {system}"
+        )
+
+
+async def _prepare(settings: NatsSettings, sizes: StoreSizes, timeout_seconds: float) -> int:
+    """Make the streams and warm them up; the number of the journal's last entry."""
+    journal = NatsJournal(settings, bytes_max=sizes.journal_bytes)
     try:
-        await NatsTape(journal.connection, bytes_max=server.sizes.tape_bytes).ensure()
+        await journal.open(timeout_seconds)
+        await NatsTape(journal.connection, bytes_max=sizes.tape_bytes).ensure()
         await NatsLease(journal.connection).ensure()
         await _warm_up(journal)
+        return await journal.last_seq()
     finally:
         await journal.close()
 

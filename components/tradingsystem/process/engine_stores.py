@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tradingsystem.adapters.engine_folder import FolderEngineStore
 from tradingsystem.adapters.model_folder import FolderModelStore
-from tradingsystem.adapters.nats import NatsConnection, NatsSettings
+from tradingsystem.adapters.nats import NatsConnection
 from tradingsystem.adapters.nats_engine_store import NatsEngineStore
 from tradingsystem.adapters.nats_model_store import NatsModelStore
 from tradingsystem.interfaces import EngineStore, ModelStore
 from tradingsystem.messages.permissions import ENGINE
-from tradingsystem.messages.server import StoreSizes
-from tradingsystem.process.connecting import ensured
+from tradingsystem.messages.server import ServerAddress, StoreSizes
+from tradingsystem.process.connecting import connection_settings, ensured
 from tradingsystem.process.serving import SHIPPED, prepare_folder
 
 CONNECT_SECONDS = 30.0  # a job waits for the message server so long; then it is started again
@@ -53,11 +53,13 @@ class ObjectStores:
 
 
 @contextlib.asynccontextmanager
-async def object_stores(url: str, system: str, password: str, volume_bytes: int, keys_file: Path | None) -> AsyncIterator[ObjectStores]:
+async def object_stores(
+    server: ServerAddress, system: str, password: str, volume_bytes: int, keys_file: Path | None
+) -> AsyncIterator[ObjectStores]:
     """Those of a system, as its user ``engine``; made where they are missing. ``keys_file`` verifies versions beside the release's key. Raises ``TryAgain``,
     ``NotAuthorized``, ``RequestRefused``."""
     sizes = StoreSizes.on_volume(volume_bytes)
-    connection = NatsConnection(NatsSettings(url=url, system=system, user=ENGINE, password=password), "engine")
+    connection = NatsConnection(connection_settings(server, system, ENGINE, password), "engine")
     await connection.open(CONNECT_SECONDS)
     try:
         models = NatsModelStore(connection, bytes_max=sizes.models_bytes)

@@ -10,15 +10,16 @@ from pathlib import Path
 from tradingsystem.domain.errors import NotAuthorized
 from tradingsystem.interfaces import Bus
 from tradingsystem.messages.permissions import PERSON
+from tradingsystem.messages.server import ServerAddress, StoreSizes, login_prefix
 from tradingsystem.process.assignment import Assignment
-from tradingsystem.process.connecting import connected
-from tradingsystem.process.nats_server import NatsServerSettings, refuse_taken
+from tradingsystem.process.connecting import connected, prepare_external, prepare_server
+from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, refuse_taken
 from tradingsystem.process.private_files import read_password, write_private
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.state import RunningSystem, StateFolder
 from tradingsystem.process.triton_server import TritonServerSettings, home
-from tradingsystem.spec import Mode, Placement, Plan, Workload, WorkloadKind
-from tradingsystem.spec.quantities import bytes_of
+from tradingsystem.spec import Mode, Placement, Plan, SecretKey, SecretNeed, Workload, WorkloadKind
+from tradingsystem.spec.messaging import AUTHORITIES_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,42 @@ class LocalRun:
             for folder in (self.lasting.nats / "data", self.folder / "services"):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def nats(self) -> NatsServerSettings:
-        """The message server of this run."""
-        workload = self.plan.workload("nats")
-        size: str = workload.slice.storage.journal.size  # type: ignore[attr-defined]
+    def nats(self) -> NatsServerSettings | None:
+        """The message server of this run; None where a person runs one."""
+        if self.plan.messaging.external:
+            return None
         return NatsServerSettings(
             system=self.plan.system,
             folder=self.lasting.nats,
-            port=workload.port("client"),
-            volume_bytes=bytes_of(size),
+            port=self.plan.workload("nats").port("client"),
+            volume_bytes=self.plan.journal_volume_bytes,
             sync_always=self.nats_sync_always,
         )
+
+    @property
+    def server(self) -> ServerAddress:
+        """How the message server is reached."""
+        if (own := self.nats()) is not None:
+            return ServerAddress(own.url)
+        messaging = self.plan.messaging
+        authorities = local_folder() / messaging.ca_secret_ref.name / AUTHORITIES_KEY if messaging.ca_secret_ref.name else None
+        return ServerAddress(",".join(messaging.urls), messaging.replicas, login_prefix(self.plan.system), authorities)
+
+    def password_file(self, user: str) -> Path:
+        """Where that user's password stands."""
+        own = self.nats()
+        return own.password_file(user) if own is not None else local_folder() / self.plan.messaging.secret_ref.name / user
+
+    def _server_needs(self) -> tuple[SecretNeed, ...]:
+        """What a server that a person runs asks of us."""
+        messaging = self.plan.messaging
+        if not messaging.external:
+            return ()
+        users = tuple(SecretKey(name=name) for name in (*dict.fromkeys(each.service for each in self.services), PERSON))
+        needs = [SecretNeed(name=messaging.secret_ref.name, keys=users)]
+        if messaging.ca_secret_ref.name:
+            needs.append(SecretNeed(name=messaging.ca_secret_ref.name, keys=(SecretKey(name=AUTHORITIES_KEY),)))
+        return tuple(needs)
 
     def triton(self) -> TritonServerSettings | None:
         """The inference server of this run; None where models run in process."""
@@ -96,7 +122,7 @@ class LocalRun:
         needs = dict.fromkeys(
             need for workload in self.services for need in workload.secrets
         )  # jobs do not run here, and their keys stay away
-        missing = Secrets(local_folder()).missing(tuple(needs))
+        missing = Secrets(local_folder()).missing((*needs, *self._server_needs()))
         if missing:
             raise NotAuthorized(f"{len(missing)} of the keys that mode {self.plan.mode.value} needs", "; ".join(missing))
 
@@ -106,7 +132,7 @@ class LocalRun:
         slices.mkdir(exist_ok=True, mode=0o700)
         slice_file = slices / f"{workload.name}.json"
         write_private(slice_file, workload.slice_json())
-        nats = self.nats()
+        server = self.server
         one_process = self.plan.placement is Placement.ONE_PROCESS
         triton = self.triton() if workload.service in {"filter", "models"} else None
         return Assignment(
@@ -114,8 +140,11 @@ class LocalRun:
             slice_file=slice_file,
             boot_hash=self.plan.boot_hash,
             build=self.plan.build,
-            nats_url=nats.url,
-            password_file=nats.password_file(workload.service),
+            nats_url=server.url,
+            nats_replicas=server.replicas,
+            nats_login_prefix=server.login_prefix,
+            nats_ca_file=server.ca_file,
+            password_file=self.password_file(workload.service),
             metrics_port=self.plan.workload("monitor").port("metrics") if one_process else workload.port("metrics"),
             state_folder=self.lasting.service(workload.name),
             run_folder=self.folder,
@@ -126,16 +155,26 @@ class LocalRun:
             venues=self.venues,
             log_file=self.log_file("system" if one_process else workload.name),
             capture_file=self.folder / "wire.jsonl" if workload.service == "simulator" else None,
-            journal_volume_bytes=nats.volume_bytes,
+            journal_volume_bytes=self.plan.journal_volume_bytes,
             triton=triton.address if triton else "",
             triton_key_file=triton.key_file if triton else None,
             capture_everything=self.capture_everything and workload.service == "simulator",
         )
 
+    def own_server(self) -> NatsServer | None:
+        """The message server that this run starts; None where a person runs one."""
+        own = self.nats()
+        return NatsServer(own, prepare_server) if own is not None else None
+
+    async def prepare_external(self) -> None:
+        """What the message server's own start would have made. Raises ``NotAuthorized``, ``TryAgain``, ``InvalidInput``."""
+        sizes = StoreSizes.on_volume(self.plan.journal_volume_bytes)
+        password = read_password(self.password_file("execution"))
+        await prepare_external(self.server, self.plan.system, password, sizes, must_be_new=self.plan.mode is Mode.SIMULATION)
+
     def watching(self) -> AbstractAsyncContextManager[Bus]:
         """A bus as the person's user, for who watches the run."""
-        nats = self.nats()
-        return connected(nats.url, self.plan.system, PERSON, read_password(nats.password_file(PERSON)))
+        return connected(self.server, self.plan.system, PERSON, read_password(self.password_file(PERSON)))
 
     def log_file(self, process: str) -> Path:
         """Where that process logs."""
@@ -145,14 +184,17 @@ class LocalRun:
 
     def note(self, supervisor: int, pids: dict[str, int]) -> RunningSystem:
         """What other commands are told."""
-        nats = self.nats()
+        server = self.server
         return RunningSystem(
             system=self.plan.system,
             mode=self.plan.mode.value,
             placement=self.plan.placement.value,
             supervisor=supervisor,
-            nats_url=nats.url,
-            person_password_file=str(nats.password_file("person")),
+            nats_url=server.url,
+            nats_replicas=server.replicas,
+            nats_login_prefix=server.login_prefix,
+            nats_ca_file=str(server.ca_file or ""),
+            person_password_file=str(self.password_file(PERSON)),
             run_folder=str(self.folder),
             venues=self.venues,
             ports={workload.name: {port.name: port.number for port in workload.ports} for workload in self.plan.workloads},

@@ -14,10 +14,8 @@ from tradingsystem.domain.control import Beat
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.connecting import prepare_server
 from tradingsystem.process.lifecycle import Phase
 from tradingsystem.process.local import Happening, LocalRun
-from tradingsystem.process.nats_server import NatsServer
 from tradingsystem.process.runner import Runner
 from tradingsystem.process.triton_server import TritonServer
 from tradingsystem.telemetry import logs, tracing
@@ -32,7 +30,7 @@ class OneProcess:
         self._run = run
         self._told = told
         self._until_end = until_end
-        self._nats = NatsServer(run.nats(), prepare_server)
+        self._nats = run.own_server()
         triton = run.triton()
         self._triton = TritonServer(triton) if triton is not None else None
         self._runner: Runner | None = None
@@ -54,8 +52,11 @@ class OneProcess:
         logs.configure(service="system", system=system, path=self._run.log_file("system"))
         tracing.configure(service="system", system=system, endpoint=first.slice.telemetry.otlp_endpoint)
         try:
-            await self._nats.start()
-            self._told(Happening("nats", "ready", self._run.nats().url))
+            if self._nats is None:
+                await self._run.prepare_external()
+            else:
+                await self._nats.start()
+            self._told(Happening("nats", "ready", self._run.server.url))
             if self._triton is not None:
                 await self._triton.start()
                 self._told(Happening("triton", "ready", self._triton.settings.address))
@@ -65,7 +66,8 @@ class OneProcess:
         finally:
             if self._triton is not None:
                 await self._triton.stop()
-            await self._nats.stop()
+            if self._nats is not None:
+                await self._nats.stop()
             self._run.state.remove_note()
             self._run.forget()
             logs.close()

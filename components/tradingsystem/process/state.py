@@ -15,6 +15,7 @@ from typing import IO
 import msgspec
 
 from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.messages.server import ServerAddress
 from tradingsystem.process.halt_file import NAME as HALT_FILE
 from tradingsystem.process.private_files import write_private
 
@@ -33,7 +34,17 @@ class RunningSystem(msgspec.Struct, frozen=True, kw_only=True):
     ports: dict[str, dict[str, int]]
     pids: dict[str, int] = {}
     halt_file: str = ""  # a file of this name halts, whatever stands in it
+    nats_replicas: int = 1
+    nats_login_prefix: str = ""
+    nats_ca_file: str = ""
     models_folder: str = ""  # where its model versions lie; empty: the package's own
+
+    @property
+    def server(self) -> ServerAddress:
+        """The message server."""
+        return ServerAddress(
+            self.nats_url, self.nats_replicas, self.nats_login_prefix, Path(self.nats_ca_file) if self.nats_ca_file else None
+        )
 
 
 def state_root() -> Path:

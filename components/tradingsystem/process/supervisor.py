@@ -24,7 +24,6 @@ from tradingsystem.domain.trading import TradingStatus
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.connecting import prepare_server
 from tradingsystem.process.death import die_with_parent
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import NatsServer
@@ -66,7 +65,7 @@ class Supervisor:
         self._told = told
         self._until_end = until_end
         self._children = {workload.name: _Child(workload) for workload in run.services}
-        self._nats = NatsServer(run.nats(), prepare_server)
+        self._nats = run.own_server()
         triton = run.triton()
         self.triton = TritonServer(triton) if triton is not None else None
         self._watching = contextlib.AsyncExitStack()
@@ -94,9 +93,12 @@ class Supervisor:
         self._run.check()
         tasks: list[asyncio.Task[None]] = []
         try:
-            await self._nats.start()
-            self._told(Happening("nats", "ready", self._run.nats().url))
-            tasks.append(asyncio.create_task(self._keep_nats()))
+            if self._nats is None:
+                await self._run.prepare_external()
+            else:
+                await self._nats.start()
+                tasks.append(asyncio.create_task(self._keep_nats(self._nats)))
+            self._told(Happening("nats", "ready", self._run.server.url))
             if self.triton is not None:
                 await self._start_triton(self.triton)
                 tasks.append(asyncio.create_task(self._keep_triton(self.triton)))
@@ -218,23 +220,23 @@ class Supervisor:
             for name, child in self._children.items()
             if child.process is not None and child.process.returncode is None
         }
-        if self._nats.process is not None:
+        if self._nats is not None and self._nats.process is not None:
             pids["nats"] = self._nats.process.pid
         if self.triton is not None and self.triton.process is not None:
             pids["triton"] = self.triton.process.pid
         self._run.state.write_note(self._run.note(os.getpid(), pids))
 
-    async def _keep_nats(self) -> None:
+    async def _keep_nats(self, server: NatsServer) -> None:
         while True:
-            process = self._nats.process
+            process = server.process
             if process is None:
                 return
             status = await process.wait()
             if self._stopping:
                 return
             self._told(Happening("nats", "ended", _status_words(status)))
-            await self._nats.launch()
-            self._told(Happening("nats", "started", f"pid {self._nats.process.pid}" if self._nats.process else ""))
+            await server.launch()
+            self._told(Happening("nats", "started", f"pid {server.process.pid}" if server.process else ""))
             self._leave_note()
             await asyncio.sleep(0.5)
 
@@ -264,7 +266,8 @@ class Supervisor:
         await self._watching.aclose()
         if self.triton is not None:
             await self.triton.stop()
-        await self._nats.stop()
+        if self._nats is not None:
+            await self._nats.stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from tradingsystem.spec.execution import Account, Execution
+from tradingsystem.spec.messaging import ENCRYPTED
 from tradingsystem.spec.resource import Mode, TradingSystem, TradingSystemSpec
 from tradingsystem.spec.section import wire_name
 from tradingsystem.spec.sizing import Sizing, SizingMethod
@@ -189,6 +190,16 @@ def _shared_account_live(spec: TradingSystemSpec) -> Iterator[str]:
         yield "in a shared account a foreign order in a symbol we hold looks like ours going wrong; a mismatch there halts us"
 
 
+def _journal_on_one_server(spec: TradingSystemSpec) -> Iterator[str]:
+    if spec.messaging.external and spec.messaging.replicas == 1:
+        yield "one member keeps the journal: while it is away nothing is sent, whatever the others do"
+
+
+def _passwords_in_clear(spec: TradingSystemSpec) -> Iterator[str]:
+    if any(not url.startswith(ENCRYPTED) for url in spec.messaging.urls):
+        yield "without TLS whoever sees the network sees the passwords, and may then trade"
+
+
 REMARKS: tuple[tuple[str, str, Callable[[TradingSystemSpec], Iterator[str]]], ...] = (
     ("target-out-of-reach", "spec.risk.dailyTarget", _target_out_of_reach),
     ("capital-too-small", "spec.risk.positionsOpenMax", _capital_too_small),
@@ -207,6 +218,8 @@ REMARKS: tuple[tuple[str, str, Callable[[TradingSystemSpec], Iterator[str]]], ..
     ("one-exchange-only", "spec.sources", _one_exchange_only),
     ("few-symbols", "spec.universe.symbols", _few_symbols),
     ("pin-stops-promotion", "spec.models.pinnedVersion", _pin_stops_promotion),
+    ("journal-on-one-server", "spec.messaging.replicas", _journal_on_one_server),
+    ("passwords-in-clear", "spec.messaging.urls", _passwords_in_clear),
     ("shared-account-live", "spec.execution.account", _shared_account_live),
 )
 """Name, field and remark; each remark yields a sentence per finding, usually one or none."""

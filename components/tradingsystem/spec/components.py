@@ -93,7 +93,9 @@ RequiredQuantity = Annotated[str, Meta(min_length=1, max_length=20, pattern="^[1
 class JournalVolume(Section, frozen=True, kw_only=True):
     """The volume of the journal."""
 
-    size: Annotated[RequiredQuantity, about("Size. 10Gi: years of intents and months of cuts.")] = "10Gi"
+    size: Annotated[
+        RequiredQuantity, about("Size; of an External message server what this system takes. 10Gi: years of intents and months of cuts.")
+    ] = "10Gi"
 
 
 class RecordingsVolume(Section, frozen=True, kw_only=True):

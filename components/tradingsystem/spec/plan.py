@@ -11,8 +11,10 @@ import msgspec
 from tradingsystem.spec.components import Amounts, Component, Resources
 from tradingsystem.spec.hashing import canonical_json, content_hash
 from tradingsystem.spec.inference import Runtime, TritonPlacement
+from tradingsystem.spec.messaging import Messaging
 from tradingsystem.spec.ports import Port, ports_of
 from tradingsystem.spec.problems import InvalidSpec, Problem
+from tradingsystem.spec.quantities import bytes_of
 from tradingsystem.spec.resource import Mode, TradingSystem
 from tradingsystem.spec.secrets import SecretNeed, secrets_of
 from tradingsystem.spec.simulation import MarketSource
@@ -69,6 +71,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``boot_hash`` covers the slices of every workload on the way from tick to order and the build: services that report another one must not trade
     together. ``live_hash`` covers what is applied while running.
+    ``journal_volume_bytes``: what the message server's volume holds, or this system's share of it.
     """
 
     system: str
@@ -76,6 +79,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     placement: Placement
     build: str
+    messaging: Messaging
+    journal_volume_bytes: int
     workloads: tuple[Workload, ...]
     live: LiveSettings
     boot_hash: str
@@ -154,6 +159,8 @@ def plan(system: TradingSystem, placement: Placement, *, build: str = "") -> Pla
         mode=system.spec.mode,
         placement=placement,
         build=build,
+        messaging=system.spec.messaging,
+        journal_volume_bytes=bytes_of(system.spec.storage.journal.size),
         workloads=workloads,
         live=live,
         boot_hash=content_hash(path, build),
@@ -185,7 +192,9 @@ def _refuse_impossible(system: TradingSystem, placement: Placement) -> None:
 def _names(system: TradingSystem, placement: Placement) -> list[tuple[str, str]]:
     """Name and service of each workload, in start order. In Simulation a schedule only says that a person may start the job where there is a cluster."""
     spec = system.spec
-    wanted = {"nats", "recorder", "monitor", "watcher", "models", "execution", "filter", "ingestion"}
+    wanted = {"recorder", "monitor", "watcher", "models", "execution", "filter", "ingestion"}
+    if not spec.messaging.external:
+        wanted.add("nats")
     if spec.mode is Mode.SIMULATION:
         wanted.add("simulator")
     if spec.inference.runtime is Runtime.TRITON:

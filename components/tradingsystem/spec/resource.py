@@ -12,6 +12,7 @@ from tradingsystem.spec.execution import Execution, Trading
 from tradingsystem.spec.filtering import Filter
 from tradingsystem.spec.inference import Inference, Models
 from tradingsystem.spec.learning import Learning
+from tradingsystem.spec.messaging import Messaging
 from tradingsystem.spec.risk import Risk
 from tradingsystem.spec.section import Label, SecretRef, Section, about, keyed_by
 from tradingsystem.spec.simulation import Simulation
@@ -91,6 +92,7 @@ class TradingSystemSpec(Section, frozen=True, kw_only=True):
     execution: Annotated[Execution, about("Who executes, and the hours.")] = Execution()
     learning: Annotated[Learning, about("When models learn.")] = Learning()
     models: Annotated[Models, about("Which bundle serves; applied while running.")] = Models()
+    messaging: Annotated[Messaging, about("Which message server keeps the journal.")] = Messaging()
     storage: Annotated[Storage, about("What is kept on disk.")] = Storage()
     components: Annotated[Components, about("What each service gets of the machine.")] = Components()
     telemetry: Annotated[Telemetry, about("Where numbers can be read.")] = Telemetry()

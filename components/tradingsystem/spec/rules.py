@@ -1,7 +1,8 @@
 """Every relation between fields of the resource, in one list: ``RULES``.
 
 A rule is written once as CEL for the API server and once as Python, because no evaluator is shared by both. ``self`` in CEL is what ``scope`` says.
-The rules on market data stand in ``rules_data.py``, on money in ``rules_money.py``; here are those on mode and simulation, and ``LOCAL_RULES``, which
+The rules on market data stand in ``rules_data.py``, on money in ``rules_money.py``, on the message server in ``rules_messaging.py``; here are
+those on mode and simulation, and ``LOCAL_RULES``, which
 need a calendar or a time zone database and so cannot be said to an API server.
 """
 
@@ -13,6 +14,7 @@ from tradingsystem.spec.resource import Mode, TradingSystemSpec
 from tradingsystem.spec.risk import Risk
 from tradingsystem.spec.rule import RESOURCE, SPEC, Document, Rule
 from tradingsystem.spec.rules_data import FILTER_RULES, SOURCE_RULES, UNIVERSE_RULES
+from tradingsystem.spec.rules_messaging import MESSAGING_RULES
 from tradingsystem.spec.rules_money import EXECUTION_RULES, MONEY_RULES
 from tradingsystem.spec.schedule import schedule_problem
 from tradingsystem.spec.section import wire_name
@@ -182,6 +184,7 @@ RULES: tuple[Rule, ...] = (
     *FILTER_RULES,
     *MONEY_RULES,
     *EXECUTION_RULES,
+    *MESSAGING_RULES,
 )
 
 

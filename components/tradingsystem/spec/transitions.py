@@ -1,6 +1,7 @@
 """Which changes of a running system the API server takes: rules over the old resource and the new one, which only an API server can hold.
 
-Limits are lowered at any time and raised only while ``status.trading.state`` says Halted; the mode stays while positions are open. Status is not
+Limits are lowered at any time and raised only while ``status.trading.state`` says Halted; the mode stays while positions are open, the
+message server unless halted and flat. Status is not
 visible from a rule on the spec, so each stands at the root, and each is a rule of its own, so that a refusal names its field. What status says can
 be 30 s old and is the operator's word: these rules stop a person's mistake, the risk gate stops the loss.
 """
@@ -52,6 +53,13 @@ TRANSITIONS: tuple[Transition, ...] = (
         cel=f"self.spec.mode == oldSelf.spec.mode || {_NO_POSITIONS}",
         reason="the mode cannot change while positions are open, since nobody would own them afterwards",
         remedy="set spec.trading.state to Reducing, wait until status.trading.positions is 0, and change it then",
+    ),
+    Transition(
+        name="message-server-kept-unless-halted-and-flat",
+        field="spec.messaging.type",
+        cel=f"self.spec.messaging.type == oldSelf.spec.messaging.type || ({_HALTED} && {_NO_POSITIONS})",
+        reason="another message server is another journal, in which nothing of this one stands: no intent, no latch",
+        remedy="set spec.trading.state to Halted, wait until status says so with no position open, and change it then",
     ),
     *(_limit_transition(field) for field in msgspec.structs.fields(Risk)),
 )

@@ -18,6 +18,7 @@ from tradingsystem.domain.seals import Seal, Verified, Verifier, digest_of
 from tradingsystem.interfaces import Journal
 from tradingsystem.messages.codec import Malformed, decode
 from tradingsystem.messages.permissions import PERSON
+from tradingsystem.messages.server import ServerAddress
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.connecting import connected_journal
 from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, free_port
@@ -65,7 +66,7 @@ def verify_running(system: RunningSystem) -> Verified:
 
     async def run() -> Verified:
         password = read_password(Path(system.person_password_file))
-        async with connected_journal(system.nats_url, system.system, PERSON, password) as journal:
+        async with connected_journal(system.server, system.system, PERSON, password) as journal:
             return await verify_store(journal, system.system)
 
     return asyncio.run(run())
@@ -95,7 +96,7 @@ async def _copied(nats: Path, system: str) -> AsyncIterator[Journal]:
         await server.start(timeout_seconds=120.0)
         try:
             password = read_password(settings.password_file(PERSON))
-            async with connected_journal(settings.url, system, PERSON, password, timeout_seconds=60.0) as journal:
+            async with connected_journal(ServerAddress(settings.url), system, PERSON, password, timeout_seconds=60.0) as journal:
                 yield journal
         finally:
             await server.stop()
@@ -104,7 +105,7 @@ async def _copied(nats: Path, system: str) -> AsyncIterator[Journal]:
 async def _ready(settings: NatsServerSettings) -> None:
     """Until it can be connected to; its streams are there already."""
     async with connected_journal(
-        settings.url, settings.system, PERSON, read_password(settings.password_file(PERSON)), timeout_seconds=60.0
+        ServerAddress(settings.url), settings.system, PERSON, read_password(settings.password_file(PERSON)), timeout_seconds=60.0
     ):
         return
 

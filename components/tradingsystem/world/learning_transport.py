@@ -13,7 +13,7 @@ from tradingsystem.bundles import store as folders
 from tradingsystem.bundles.bundle import InvalidBundle
 from tradingsystem.bundles.publishing import version_numbers
 from tradingsystem.features.catalogue import schema_hash
-from tradingsystem.messages.server import StoreSizes
+from tradingsystem.messages.server import ServerAddress, StoreSizes
 from tradingsystem.models.store import Trusted, read
 from tradingsystem.process.connecting import connected_models, mirror_of
 from tradingsystem.process.serving import SHIPPED, trusted_in
@@ -25,7 +25,7 @@ USER = "learning"
 class ObjectStore:
     """Where it is. ``volume_bytes``: what the message server's volume holds, for whoever finds no object store and makes it."""
 
-    url: str
+    server: ServerAddress
     system: str
     password: str = field(repr=False)
     volume_bytes: int
@@ -41,7 +41,7 @@ class ObjectStore:
         """
 
         async def brought() -> int:
-            async with connected_models(self.url, self.system, USER, self.password, self._bytes_max) as far:
+            async with connected_models(self.server, self.system, USER, self.password, self._bytes_max) as far:
                 return await mirror_of(far, folder).fill()
 
         return asyncio.run(brought())
@@ -56,7 +56,7 @@ class ObjectStore:
         ours = tuple(version for version in version_numbers(folder) if version not in SHIPPED and _verifies(folder, version, trusted))
 
         async def sent() -> tuple[int, ...]:
-            async with connected_models(self.url, self.system, USER, self.password, self._bytes_max) as far:
+            async with connected_models(self.server, self.system, USER, self.password, self._bytes_max) as far:
                 given = await far.numbers()
                 new = tuple(version for version in ours if version not in given)
                 for version in new:

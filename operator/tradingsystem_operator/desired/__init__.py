@@ -15,7 +15,7 @@ from tradingsystem_operator.desired import workloads
 from tradingsystem_operator.desired.accounts import service_account
 from tradingsystem_operator.desired.arguments import is_sidecar, triton_of
 from tradingsystem_operator.desired.budgets import disruption_budgets
-from tradingsystem_operator.desired.configuration import nats_config_map, slice_config_maps, spec_config_map
+from tradingsystem_operator.desired.configuration import nats_config_maps, slice_config_maps, spec_config_map
 from tradingsystem_operator.desired.engine_build import builds_engines
 from tradingsystem_operator.desired.inference_server import image_of, inference_server, with_sidecar
 from tradingsystem_operator.desired.network import network_policies
@@ -70,7 +70,7 @@ def build_all(system: TradingSystem, release: Release, owner: Owner) -> tuple[Ob
     made = plan_of(system, release)
     return (
         service_account(owner),
-        nats_config_map(made, owner),
+        *nats_config_maps(made, owner),
         *slice_config_maps(made, owner),
         *services(made, owner),
         *network_policies(made, release, owner),

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from tradingsystem.messages.server import login_prefix
 from tradingsystem.spec import Mode, Plan, Workload
 from tradingsystem.spec.inference import TritonPlacement
 from tradingsystem.spec.simulation import MarketSource
 from tradingsystem.spec.slices import SimulatorSlice, TritonSlice
 from tradingsystem_operator.desired import places
-from tradingsystem_operator.desired.configuration import SLICE_KEY, journal_volume_bytes
+from tradingsystem_operator.desired.configuration import SLICE_KEY
 from tradingsystem_operator.objects import name_of
 
 EVERYWHERE = "0.0.0.0"
@@ -29,7 +30,7 @@ def command_line(workload: Workload, made: Plan) -> list[str]:
         "slice-file": places.SLICE_FOLDER / SLICE_KEY,
         "boot-hash": made.boot_hash,
         "build": made.build,
-        "nats-url": nats_url(made),
+        **_server(made),
         "password-file": places.PASSWORD_FILE,
         "metrics-host": EVERYWHERE,
         "metrics-port": workload.port("metrics"),
@@ -43,7 +44,7 @@ def command_line(workload: Workload, made: Plan) -> list[str]:
         "models-folder": places.MODELS_FOLDER if workload.service in LOADS_MODELS else "",
         "models-from-nats": workload.service in LOADS_MODELS,
         "models-keys-file": places.MODEL_KEYS_FILE if workload.service in LOADS_MODELS and has_own_keys(made) else "",
-        "journal-volume-bytes": journal_volume_bytes(made),
+        "journal-volume-bytes": made.journal_volume_bytes,
         **_triton(workload, made),
     }
     given = ["tradingsystem", "run", workload.service]
@@ -66,9 +67,9 @@ def learning_command(workload: Workload, made: Plan) -> list[str]:
         "slice-file": places.SLICE_FOLDER / SLICE_KEY,
         "filter-slice-file": places.FILTER_SLICE_FOLDER / SLICE_KEY,
         "secrets-folder": places.SECRETS_FOLDER if workload.secrets else "",
-        "nats-url": nats_url(made),
+        **_server(made),
         "password-file": places.PASSWORD_FILE,
-        "journal-volume-bytes": journal_volume_bytes(made),
+        "journal-volume-bytes": made.journal_volume_bytes,
         "runs": places.RECORDINGS_FOLDER,
         "store": places.MODELS_FOLDER,
         "report": places.MODELS_FOLDER / "reports",
@@ -80,10 +81,10 @@ def learning_command(workload: Workload, made: Plan) -> list[str]:
 def engine_command(version: int, made: Plan, *, int8: bool) -> list[str]:
     """Program and arguments of the job that compiles a version for the GPU of its node."""
     flags = {
-        "nats-url": nats_url(made),
+        **_server(made),
         "system": made.system,
         "password-file": places.PASSWORD_FILE,
-        "journal-volume-bytes": journal_volume_bytes(made),
+        "journal-volume-bytes": made.journal_volume_bytes,
         "models-keys-file": places.MODEL_KEYS_FILE if has_own_keys(made) else "",
         "secrets-folder": places.SECRETS_FOLDER if has_own_keys(made) else "",
         "version": version,
@@ -127,9 +128,17 @@ def _triton(workload: Workload, made: Plan) -> dict[str, object]:
     return told | {"triton-backend": backend_of(server), "engines-from-nats": server.gpus > 0}
 
 
-def nats_url(made: Plan) -> str:
-    """Where services find the message server."""
-    return f"nats://{name_of(made.system, 'nats')}:{made.workload('nats').port('client')}"
+def _server(made: Plan) -> dict[str, object]:
+    """Where services find the message server, and how they speak to one that a person runs."""
+    messaging = made.messaging
+    if not messaging.external:
+        return {"nats-url": f"nats://{name_of(made.system, 'nats')}:{made.workload('nats').port('client')}"}
+    return {
+        "nats-url": ",".join(messaging.urls),
+        "nats-replicas": messaging.replicas,
+        "nats-login-prefix": login_prefix(made.system),
+        "nats-ca-file": places.AUTHORITIES_FILE if messaging.ca_secret_ref.name else "",
+    }
 
 
 def _venues(workload: Workload, made: Plan) -> str:

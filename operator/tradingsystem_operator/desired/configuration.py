@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from tradingsystem.messages.server import StoreSizes, configuration
 from tradingsystem.spec import Plan, TradingSystem, Workload, WorkloadKind, canonical_json, to_document
-from tradingsystem.spec.quantities import bytes_of
-from tradingsystem.spec.slices import NatsSlice, told_by_the_journal
+from tradingsystem.spec.slices import told_by_the_journal
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.objects import CONFIG_MAP, Object, Owner, make, name_of
 
@@ -28,8 +27,12 @@ def _slice(workload: Workload, owner: Owner) -> Object:
     return make(CONFIG_MAP, owner, name_of(owner.name, workload.name), workload.name, data={SLICE_KEY: piece.decode()})
 
 
-def nats_config_map(made: Plan, owner: Owner) -> Object:
-    """The message server's configuration; the users it includes are in the Secret."""
+def nats_config_maps(made: Plan, owner: Owner) -> tuple[Object, ...]:
+    """The message server's configuration; the users it includes are in the Secret. None where a person runs the server."""
+    return () if made.messaging.external else (_nats(made, owner),)
+
+
+def _nats(made: Plan, owner: Owner) -> Object:
     return make(CONFIG_MAP, owner, name_of(owner.name, "nats"), "nats", data={CONFIGURATION_KEY: nats_configuration(made).decode()})
 
 
@@ -41,7 +44,7 @@ def nats_configuration(made: Plan) -> bytes:
         listen=f"0.0.0.0:{server.port('client')}",
         monitoring=f"0.0.0.0:{server.port('monitoring')}",
         store_folder=str(places.NATS_DATA_FOLDER),
-        sizes=StoreSizes.on_volume(journal_volume_bytes(made)),
+        sizes=StoreSizes.on_volume(made.journal_volume_bytes),
     )
 
 
@@ -59,10 +62,3 @@ def spec_config_map(system: TradingSystem, generation: int, made: Plan, owner: O
         "liveHash": made.live_hash,
     }
     return make(CONFIG_MAP, owner, spec_config_map_name(owner.name), "", data=data)
-
-
-def journal_volume_bytes(made: Plan) -> int:
-    """What the journal's volume holds."""
-    piece = made.workload("nats").slice
-    assert isinstance(piece, NatsSlice), "the message server's slice"
-    return bytes_of(piece.storage.journal.size)

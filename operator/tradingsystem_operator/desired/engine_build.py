@@ -10,12 +10,12 @@ import msgspec
 
 from tradingsystem.spec import Plan, Workload, content_hash
 from tradingsystem.spec.inference import Gpu, Precision
+from tradingsystem.spec.messaging import Messaging
 from tradingsystem.spec.secrets import signing_secret
 from tradingsystem.spec.slices import TritonSlice
-from tradingsystem_operator.credentials import credentials_name
 from tradingsystem_operator.desired import places
 from tradingsystem_operator.desired.arguments import engine_command, has_own_keys, triton_of
-from tradingsystem_operator.desired.pods import container, model_keys_volume, secret_volume, template
+from tradingsystem_operator.desired.pods import container, model_keys_volume, server_volumes, template
 from tradingsystem_operator.desired.scheduling import placement, resources
 from tradingsystem_operator.objects import CONFIGURATION_HASH_ANNOTATION, ENGINE, JOB, Object, Owner, make
 from tradingsystem_operator.release import Release
@@ -37,7 +37,7 @@ def engine_job(version: int, made: Plan, release: Release, owner: Owner, gpu: Gp
     """The Job of one version."""
     workload, piece = engine_workload(made), made.workload("triton").slice
     assert isinstance(piece, TritonSlice), "the inference server's slice"
-    volumes, mounts = _volumes(owner, own_keys=has_own_keys(made))
+    volumes, mounts = _volumes(owner, made.messaging, own_keys=has_own_keys(made))
     command = engine_command(version, made, int8=piece.inference.precision is Precision.INT8)
     one = container(workload, release, command, mounts, resources(workload, gpu), {})
     one["image"] = release.components_gpu_image
@@ -55,9 +55,10 @@ def engine_workload(made: Plan) -> Workload:
     return msgspec.structs.replace(made.workload("triton"), name=ENGINE, service=ENGINE, ports=(), secrets=(), pinned_to="", after=())
 
 
-def _volumes(owner: Owner, *, own_keys: bool) -> tuple[list[Object], list[Object]]:
-    volumes = [secret_volume("password", credentials_name(owner.name), [(ENGINE, places.PASSWORD_FILE.name)])]
-    mounts: list[Object] = [{"name": "password", "mountPath": str(places.PASSWORD_FOLDER), "readOnly": True}]
+def _volumes(owner: Owner, messaging: Messaging, *, own_keys: bool) -> tuple[list[Object], list[Object]]:
+    of_server = server_volumes(owner, ENGINE, messaging)
+    volumes = [volume for volume, _ in of_server]
+    mounts: list[Object] = [{"name": volume["name"], "mountPath": str(path), "readOnly": True} for volume, path in of_server]
     if own_keys:
         for name, key, folder in (
             ("signing-key", PRIVATE_KEY, places.SECRETS_FOLDER / signing_secret(owner.name)),

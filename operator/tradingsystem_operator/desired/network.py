@@ -72,7 +72,7 @@ def _egress(workload: Workload, made: Plan, owner: Owner) -> list[Object]:
         return []
     found: list[Object] = [
         {"to": [{"namespaceSelector": {}}, {"ipBlock": {"cidr": NODE_LOCAL_DNS}}], "ports": [_tcp(53), {"port": 53, "protocol": "UDP"}]},
-        {"to": [_pods(owner, ["nats"])], "ports": [_tcp(made.workload("nats").port("client"))]},
+        _message_server(made, owner),
     ]
     if workload.service in AT_VENUES:
         found.append(_venues(made, owner))
@@ -82,6 +82,12 @@ def _egress(workload: Workload, made: Plan, owner: Owner) -> list[Object]:
     for port in _endpoints(workload):
         found.append({"ports": [_tcp(port)]})  # wherever a person runs it: inside the cluster or not
     return found
+
+
+def _message_server(made: Plan, owner: Owner) -> Object:
+    if made.messaging.external:
+        return {"ports": [_tcp(port) for port in made.messaging.ports]}  # wherever a person runs it, as below
+    return {"to": [_pods(owner, ["nats"])], "ports": [_tcp(made.workload("nats").port("client"))]}
 
 
 def _venues(made: Plan, owner: Owner) -> Object:

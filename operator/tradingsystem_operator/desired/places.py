@@ -10,6 +10,7 @@ USER_ID = 10_001
 SLICE_FOLDER = PurePosixPath("/etc/tradingsystem/slice")
 PASSWORD_FOLDER = PurePosixPath("/etc/tradingsystem/nats")
 PASSWORD_FILE = PASSWORD_FOLDER / "password"
+AUTHORITIES_FILE = PurePosixPath("/etc/tradingsystem/nats-authorities/ca.crt")
 SECRETS_FOLDER = PurePosixPath("/etc/tradingsystem/secrets")
 STATE_FOLDER = PurePosixPath("/var/lib/tradingsystem/state")
 RUN_FOLDER = PurePosixPath("/var/lib/tradingsystem/run")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from tradingsystem.spec import Workload
+from tradingsystem.spec.messaging import AUTHORITIES_KEY, Messaging
 from tradingsystem.spec.ports import Port
 from tradingsystem.spec.secrets import signing_secret
 from tradingsystem_operator.credentials import TRITON_KEY, credentials_name
@@ -91,14 +92,19 @@ def _probe(port: str, path: str, *, period: int, failures: int) -> Object:
 
 
 def service_volumes(
-    owner: Owner, workload: Workload, *, claimed: Iterable[str] = (), triton_key: bool = False, own_model_keys: bool = False
+    owner: Owner,
+    workload: Workload,
+    messaging: Messaging,
+    *,
+    claimed: Iterable[str] = (),
+    triton_key: bool = False,
+    own_model_keys: bool = False,
 ) -> tuple[list[Object], list[Object]]:
     """Volumes and mounts of one of our services; those ``claimed`` are mounted here and come from a volume claim template. ``own_model_keys``: with the
     public keys of the system's own models."""
-    password = [(workload.service, places.PASSWORD_FILE.name)]
     read_only: list[tuple[Object, PurePosixPath]] = [
         (_config_map("slice", name_of(owner.name, workload.name)), places.SLICE_FOLDER),
-        (secret_volume("password", credentials_name(owner.name), password), places.PASSWORD_FOLDER),
+        *server_volumes(owner, workload.service, messaging),
     ]
     if triton_key:
         key = [(TRITON_KEY, places.TRITON_KEY_FILE.name)]
@@ -120,6 +126,16 @@ def service_volumes(
     mounts: list[Object] = [{"name": volume["name"], "mountPath": str(path), "readOnly": True} for volume, path in read_only]
     mounts += [{"name": volume["name"], "mountPath": str(path)} for volume, path in own]
     return [volume for volume, _ in (*read_only, *own) if volume["name"] not in set(claimed)], mounts
+
+
+def server_volumes(owner: Owner, user: str, messaging: Messaging) -> list[tuple[Object, PurePosixPath]]:
+    """What speaking to the message server takes, each with its place: the user's password, and who signs the certificate of one that a person runs."""
+    secret = messaging.secret_ref.name if messaging.external else credentials_name(owner.name)
+    found = [(secret_volume("password", secret, [(user, places.PASSWORD_FILE.name)]), places.PASSWORD_FOLDER)]
+    if authorities := messaging.ca_secret_ref.name:
+        item = [(AUTHORITIES_KEY, places.AUTHORITIES_FILE.name)]
+        found.append((secret_volume("nats-authorities", authorities, item), places.AUTHORITIES_FILE.parent))
+    return found
 
 
 def model_keys_volume(name: str, owner: Owner, key: str) -> Object:

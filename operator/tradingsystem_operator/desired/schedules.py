@@ -39,7 +39,7 @@ def schedule_name(system: str, workload: str) -> str:
 
 def schedule(workload: Workload, made: Plan, release: Release, owner: Owner) -> Object:
     """One learning schedule."""
-    volumes, mounts = service_volumes(owner, workload)
+    volumes, mounts = service_volumes(owner, workload, made.messaging)
     more, places_of_them = _recordings(owner)
     volumes, mounts = [*volumes, *more], [*mounts, *places_of_them]
     one = container(workload, release, learning_command(workload, made), mounts, resources(workload, None), {})

@@ -82,6 +82,7 @@ def service(workload: Workload, made: Plan, release: Release, owner: Owner, gpu:
     volumes, mounts = service_volumes(
         owner,
         workload,
+        made.messaging,
         claimed=[RECORDINGS_CLAIM] if claims else [],
         triton_key=shows_key(workload, made),
         own_model_keys=workload.service in LOADS_MODELS and has_own_keys(made),

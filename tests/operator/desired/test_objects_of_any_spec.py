@@ -42,6 +42,9 @@ TRITON = [
 INFERENCE = st.one_of(values_of(Inference), st.sampled_from(TRITON))
 
 
+SERVERS = {"type": "External", "urls": ["tls://nats-0.messages:4222", "tls://nats-1.messages:4223"], "secretRef": {"name": "nats-users"}}
+
+
 @st.composite
 def systems(draw: st.DrawFn) -> TradingSystem:
     """Resources in which everything that pods are made of varies, as far as the rules between fields allow."""
@@ -56,6 +59,7 @@ def systems(draw: st.DrawFn) -> TradingSystem:
         "spec.telemetry.otlpEndpoint": draw(st.sampled_from(["", "http://collector:4318", "https://collector.example.org"])),
         "spec.cache": draw(st.sampled_from([{}, REDIS])),
         "spec.sources": SOURCES,
+        "spec.messaging": draw(st.sampled_from([{}, SERVERS, SERVERS | {"caSecretRef": {"name": "nats-authorities"}, "replicas": 3}])),
         "spec.simulation": draw(st.sampled_from([{}, {"source": "Recorded", "dataClaimName": "days", "data": "2013/lean"}])),
     }
     made = document(changes)
@@ -174,9 +178,15 @@ def test_each_pod_mounts_its_own_password_and_keys_and_no_other(system: TradingS
         workload = wanted[thing["metadata"]["labels"][COMPONENT_LABEL]]
         mounted = [volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume]
         assert all(secret["defaultMode"] == 0o440 for secret in mounted)
-        credentials = f"{system.metadata.name}-nats"
-        own = {item["key"] for secret in mounted if secret["secretName"] == credentials for item in secret["items"]}
-        secrets = {secret["secretName"]: secret for secret in mounted if secret["secretName"] != credentials}
+        messaging, triton = system.spec.messaging, f"{system.metadata.name}-nats"
+        credentials = messaging.secret_ref.name if messaging.external else triton
+        if messaging.ca_secret_ref.name:
+            authorities = [secret for secret in mounted if secret["secretName"] == messaging.ca_secret_ref.name]
+            assert [item["key"] for secret in authorities for item in secret["items"]] == (["ca.crt"] if workload.name != "triton" else [])
+            mounted = [secret for secret in mounted if secret["secretName"] != messaging.ca_secret_ref.name]
+        ours = {credentials, triton}
+        own = {item["key"] for secret in mounted if secret["secretName"] in ours for item in secret["items"]}
+        secrets = {secret["secretName"]: secret for secret in mounted if secret["secretName"] not in ours}
         with_key = "triton" in wanted and (workload.name in {"triton", "models"} or (workload.name == "filter" and in_filter_s_pod(system)))
         assert own == ({workload.service} & users) | ({"triton-key"} if with_key else set())
         assert workload.service in users or workload.name in {"nats", "triton"}
@@ -236,6 +246,11 @@ def test_service_programs_take_their_arguments(system: TradingSystem) -> None:
         assert bool(told.venues) == (system.spec.mode.value == "Simulation")
         assert told.secrets_mounted == any(mount["name"].startswith("secret-") for mount in one["volumeMounts"])
         assert str(told.password_file) == "/etc/tradingsystem/nats/password"
+        messaging = system.spec.messaging
+        if messaging.external:
+            assert told.server.url == ",".join(messaging.urls)
+            assert (told.server.replicas, told.server.login_prefix) == (messaging.replicas, f"{system.metadata.name}-")
+            assert bool(told.server.ca_file) == bool(messaging.ca_secret_ref.name)
         assert thing["metadata"]["name"].startswith(system.metadata.name[:20])
 
 
@@ -264,9 +279,27 @@ def test_network_pairs_are_open_on_both_sides(system: TradingSystem) -> None:
     }
     assert calls == called
     inside = in_filter_s_pod(system)
-    assert {callee for _, callee, _ in calls} == {"nats"} | ({"simulator", "triton"} & set(of)) | ({"filter"} if inside else set())
+    assert {callee for _, callee, _ in calls} == ({"nats"} & set(of)) | ({"simulator", "triton"} & set(of)) | (
+        {"filter"} if inside else set()
+    )
     assert {caller for caller, callee, _ in calls if callee == "triton"} == ({"filter", "models"} if "triton" in of else set())
     assert {caller for caller, callee, _ in calls if callee == "filter"} == ({"models"} if inside else set())
+
+
+@settings(max_examples=20)
+@given(systems())
+def test_of_a_message_server_that_a_person_runs_nothing_is_rendered(system: TradingSystem) -> None:
+    """No pod, address, configuration, volume or policy of it; whoever speaks may leave for its ports, and for no pod of ours instead."""
+    things, messaging = all_of(system), system.spec.messaging
+    own = [thing for thing in things if thing["metadata"]["name"] == f"{system.metadata.name}-nats"]
+    assert bool(own) != messaging.external
+    if not messaging.external:
+        return
+    policies = [thing["spec"] for thing in things if thing["kind"] == "NetworkPolicy"]
+    leaving = [spec for spec in policies if "egress" in spec]
+    ports = [{"port": port, "protocol": "TCP"} for port in (4222, 4223)]
+    assert leaving
+    assert all({"ports": ports} in spec["egress"] for spec in leaving)
 
 
 def _components(peer: Thing) -> list[str]:

@@ -1,4 +1,4 @@
-"""Writes what the operator renders for four systems, one YAML file per kind, so that a change of a template is seen as a change of a file.
+"""Writes what the operator renders for five systems, one YAML file per kind, so that a change of a template is seen as a change of a file.
 
 Hashes and slices are left out: they change with every default of the resource, and the tests of the slices hold them.
 """
@@ -26,6 +26,7 @@ RELEASE = Release(
     triton_cpu_image="example.org/tradingsystem/triton-cpu:1.2.3",
     components_gpu_image="example.org/tradingsystem/components-gpu:1.2.3",
 )
+_OF_EXTERNAL = frozenset({"momentum-execution", "momentum-monitor", "momentum-learning-retrain"})
 UID = "00000000-0000-0000-0000-000000000007"
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -49,6 +50,15 @@ SPECS: dict[str, dict[str, Any]] = {
         },
         "telemetry": {"otlpEndpoint": "http://collector.monitoring:4318"},
     },
+    "external": {
+        "messaging": {
+            "type": "External",
+            "urls": ["tls://nats-0.messages:4222", "tls://nats-1.messages:4222", "tls://nats-2.messages:4223"],
+            "secretRef": {"name": "nats-users"},
+            "caSecretRef": {"name": "nats-authorities"},
+            "replicas": 3,
+        },
+    },
     "sidecar": {"inference": {"runtime": "Triton", "placement": "Sidecar", "gpu": {"count": 0}}},
     "gpu": {"inference": {"runtime": "Triton", "gpu": {"resourceName": "nvidia.com/mig-3g.20gb", "memoryMiBMin": 19000}}},
 }
@@ -69,7 +79,8 @@ def rendered(name: str) -> tuple[Object, ...]:
 
 
 def texts() -> dict[str, str]:
-    """File name and content of each snapshot. Of systems with Triton only it and those who speak with it differ from the simulation."""
+    """File name and content of each snapshot. Of systems with Triton only it and those who speak with it differ from the simulation; of
+    one with an External message server, everybody who speaks does in the same way: two of them are shown, and a job."""
     found = {}
     for name in SPECS:
         things = rendered(name)
@@ -77,6 +88,8 @@ def texts() -> dict[str, str]:
             chosen = [thing for thing in things if thing["kind"] == kind.kind]
             if name in {"gpu", "sidecar"}:
                 chosen = [thing for thing in chosen if _of_triton(thing)]
+            if name == "external":
+                chosen = [thing for thing in chosen if kind.kind != "ConfigMap" and thing["metadata"]["name"] in _OF_EXTERNAL]
             if chosen:
                 found[f"{name}-{kind.kind}.yaml"] = _text(chosen)
     return found

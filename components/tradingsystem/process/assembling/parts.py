@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradingsystem.adapters.clocks import FollowerClock, SystemClock
-from tradingsystem.adapters.nats import NatsBus, NatsConnection, NatsSettings
+from tradingsystem.adapters.nats import NatsBus, NatsConnection
 from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.domain.errors import InvalidInput
 from tradingsystem.interfaces import Bus, Clock, Journal, Tape
 from tradingsystem.messages.server import StoreSizes
 from tradingsystem.process.assignment import Assignment
-from tradingsystem.process.connecting import Shared, SplitBus, brought_models, opened, remembered_tape
+from tradingsystem.process.connecting import Shared, SplitBus, brought_models, connection_settings, opened, remembered_tape
 from tradingsystem.process.halt_file import HaltFile
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.venues import SIMULATED_KEY, Venues, venues_of
@@ -62,7 +62,7 @@ class Parts:
 async def connect(assignment: Assignment, piece: Slice, shared: Shared | None, stack: contextlib.AsyncExitStack) -> Parts:
     """Connect as the service of the assignment. Raises ``NotAuthorized``, ``TryAgain``."""
     later = await stack.enter_async_context(contextlib.AsyncExitStack())
-    settings = NatsSettings(url=assignment.nats_url, system=piece.system, user=assignment.service, password=assignment.password())
+    settings = connection_settings(assignment.server, piece.system, assignment.service, assignment.password())
     sizes = StoreSizes.on_volume(assignment.journal_volume_bytes)
     remote = await opened(lambda: NatsBus(settings))
     later.push_async_callback(remote.close)
