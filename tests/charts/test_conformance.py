@@ -71,7 +71,7 @@ def test_the_single_file_conforms(schema_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("replicas: 1", "replicas: many", "/spec/replicas"),
+        ("\n  replicas: 1", "\n  replicas: many", "/spec/replicas"),
         ("  revisionHistoryLimit", "  revisionsKept: 1\n  revisionHistoryLimit", "revisionsKept"),
         ("kind: Deployment", "kind: Deployments", "could not find schema"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.adapters.nats_lease import NatsLease
 from tradingsystem.adapters.nats_model_store import NatsModelStore
 from tradingsystem.messages.permissions import permissions
-from tradingsystem.messages.server import StoreSizes, configuration, users
+from tradingsystem.messages.server import StoreSizes, account, configuration, password_variable, users
 from tradingsystem.spec.quantities import bytes_of, number_of
 
 
@@ -107,3 +108,15 @@ def test_services_that_find_no_stream_at_once_all_get_the_same(tmp_path: Path) -
         asyncio.run(open_together())
     finally:
         server.stop()
+
+
+def test_a_person_s_server_is_given_the_same_users_without_a_password() -> None:
+    """Each under the system's name, since another system has the same services; passwords are variables, which must not stand in quotes."""
+    given = account("my-fund").decode()
+    passwords = {row.user: f"secret of {row.user}" for row in permissions("my-fund")}
+    managed = users("my-fund", passwords).decode()
+    for row in permissions("my-fund"):
+        variable = f"${password_variable('my-fund', row.user)}"
+        assert f'"user": "my-fund-{row.user}",\n        "password": {variable},' in given
+        given = given.replace(f'"my-fund-{row.user}"', f'"{row.user}"').replace(variable, f'"{passwords[row.user]}"')
+    assert json.loads(given.removeprefix("accounts: "))["my-fund"]["users"] == json.loads(managed.removeprefix("authorization: "))["users"]

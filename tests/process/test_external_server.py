@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.process.systems import small_run
+from tests.process.systems import free_block, resource, small_run
 from tests.promises.cluster import RunningCluster
 from tests.promises.server import RunningServer
 from tests.promises.waiting import run
@@ -20,9 +20,12 @@ from tradingsystem.process.connecting import connected_journal
 from tradingsystem.process.local import Happening, LocalRun
 from tradingsystem.process.nats_server import free_port
 from tradingsystem.process.private_files import read_password, write_private
-from tradingsystem.process.secrets import local_folder
+from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.state import RunningSystem
 from tradingsystem.process.supervisor import Supervisor
+from tradingsystem.process.venues import venues_of
+from tradingsystem.spec import Mode, load
+from tradingsystem.world.doctor import Finding, examine
 
 pytestmark = pytest.mark.nats
 
@@ -98,6 +101,26 @@ def test_missing_passwords_are_named_before_anything_runs(tmp_path: Path) -> Non
         local.check()
     assert all(f"secret {SECRET}, key {user}: not found" in str(caught.value) for user in ("monitor", "person"))
     assert "key recorder" not in str(caught.value)
+
+
+def test_the_doctor_asks_the_server_with_the_person_s_password(tmp_path: Path) -> None:
+    """What lacks is named with the file it belongs into; then whether anybody answers there."""
+    url = f"nats://127.0.0.1:{free_port()}"
+    local = small_run(tmp_path, messaging=messaging([url], 1))
+
+    def found() -> dict[str, Finding]:
+        system = load(resource(free_block(), messaging=messaging([url], 1)))
+        return {
+            one.what: one
+            for one in examine(
+                system, local.plan, Secrets(local_folder(), environment={}), venues_of(Mode.SIMULATION, "http://127.0.0.1:9")
+            )
+        }
+
+    assert str(local_folder() / SECRET / "person") in found()[f"key {SECRET}/person"].remedy
+    give_passwords({row.user: "x" for row in permissions("testing")})
+    assert url in found()["message server"].says
+    assert found()["message server"].remedy
 
 
 def test_a_server_that_takes_too_small_messages_is_named(tmp_path: Path) -> None:

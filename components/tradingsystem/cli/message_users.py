@@ -19,9 +19,10 @@ def register(application: typer.Typer) -> None:
 def message_users(file: Annotated[Path, typer.Argument(help="The resource, YAML or JSON.", metavar="FILE")]) -> None:
     """Print the account of FILE's system for the configuration of an External message server: its users, and what each may say and hear.
 
-    Passwords are variables of that configuration, NAME_USER_PASSWORD in capitals, so nothing printed is secret. The secret of spec.messaging.secretRef has
-    the same passwords, a key for each user without the name of the system: execution for momentum-execution. See docs/operations/message-server.md.
+    Passwords are variables, NAME_USER_PASSWORD in capitals, that stand before it in the same file or in the server's environment, so nothing printed is
+    secret. The secret of spec.messaging.secretRef has the same passwords, a key for each user without the name of the system: execution for
+    momentum-execution. See docs/operations/message-server.md.
 
-    Example: tradingsystem message-users system.yaml > momentum-account.conf
+    Example: tradingsystem message-users system.yaml > account.conf
     """
     typer.echo(account(read_system(file).metadata.name).decode(), nl=False)

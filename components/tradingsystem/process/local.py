@@ -10,7 +10,8 @@ from pathlib import Path
 from tradingsystem.domain.errors import NotAuthorized
 from tradingsystem.interfaces import Bus
 from tradingsystem.messages.permissions import PERSON
-from tradingsystem.messages.server import ServerAddress, StoreSizes, login_prefix
+from tradingsystem.messages.server import ServerAddress, StoreSizes
+from tradingsystem.process import external_server
 from tradingsystem.process.assignment import Assignment
 from tradingsystem.process.connecting import connected, prepare_external, prepare_server
 from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, refuse_taken
@@ -18,8 +19,7 @@ from tradingsystem.process.private_files import read_password, write_private
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.state import RunningSystem, StateFolder
 from tradingsystem.process.triton_server import TritonServerSettings, home
-from tradingsystem.spec import Mode, Placement, Plan, SecretKey, SecretNeed, Workload, WorkloadKind
-from tradingsystem.spec.messaging import AUTHORITIES_KEY
+from tradingsystem.spec import Mode, Placement, Plan, Workload, WorkloadKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +81,12 @@ class LocalRun:
         """How the message server is reached."""
         if (own := self.nats()) is not None:
             return ServerAddress(own.url)
-        messaging = self.plan.messaging
-        authorities = local_folder() / messaging.ca_secret_ref.name / AUTHORITIES_KEY if messaging.ca_secret_ref.name else None
-        return ServerAddress(",".join(messaging.urls), messaging.replicas, login_prefix(self.plan.system), authorities)
+        return external_server.address(self.plan, local_folder())
 
     def password_file(self, user: str) -> Path:
         """Where that user's password stands."""
         own = self.nats()
-        return own.password_file(user) if own is not None else local_folder() / self.plan.messaging.secret_ref.name / user
-
-    def _server_needs(self) -> tuple[SecretNeed, ...]:
-        """What a server that a person runs asks of us."""
-        messaging = self.plan.messaging
-        if not messaging.external:
-            return ()
-        users = tuple(SecretKey(name=name) for name in (*dict.fromkeys(each.service for each in self.services), PERSON))
-        needs = [SecretNeed(name=messaging.secret_ref.name, keys=users)]
-        if messaging.ca_secret_ref.name:
-            needs.append(SecretNeed(name=messaging.ca_secret_ref.name, keys=(SecretKey(name=AUTHORITIES_KEY),)))
-        return tuple(needs)
+        return own.password_file(user) if own is not None else external_server.password_file(self.plan, local_folder(), user)
 
     def triton(self) -> TritonServerSettings | None:
         """The inference server of this run; None where models run in process."""
@@ -122,7 +109,7 @@ class LocalRun:
         needs = dict.fromkeys(
             need for workload in self.services for need in workload.secrets
         )  # jobs do not run here, and their keys stay away
-        missing = Secrets(local_folder()).missing((*needs, *self._server_needs()))
+        missing = Secrets(local_folder()).missing((*needs, *external_server.needs(self.plan)))
         if missing:
             raise NotAuthorized(f"{len(missing)} of the keys that mode {self.plan.mode.value} needs", "; ".join(missing))
 

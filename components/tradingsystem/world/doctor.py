@@ -5,12 +5,13 @@ Keys are named and never shown. The broker is asked by alpaca-py, since this is 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,12 +21,16 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 
 from tradingsystem.domain import calendar
-from tradingsystem.domain.errors import InvalidInput, NotAuthorized
+from tradingsystem.domain.errors import InvalidInput, NotAuthorized, TradingSystemError
 from tradingsystem.domain.time import NS_PER_SECOND, from_datetime, new_york_date
+from tradingsystem.messages.permissions import PERSON
+from tradingsystem.process import external_server
+from tradingsystem.process.connecting import connected
 from tradingsystem.process.nats_server import PortTaken, program, refuse_taken
+from tradingsystem.process.private_files import read_password
 from tradingsystem.process.secrets import Secrets
 from tradingsystem.process.venues import Venues
-from tradingsystem.spec import Mode, Plan, TradingSystem
+from tradingsystem.spec import Mode, Plan, SecretNeed, TradingSystem
 from tradingsystem.spec.sources import Channel, Source, SourceType, channels_of
 
 with warnings.catch_warnings():  # its stream module, which nothing here uses, imports what websockets has deprecated
@@ -56,12 +61,15 @@ class Finding:
 
 def examine(system: TradingSystem, planned: Plan, secrets: Secrets, venues: Venues) -> Iterator[Finding]:
     """Every check that this resource needs, as it is made; the network is asked only outside Simulation. ``venues``: where they answer."""
-    yield _server()
+    if planned.messaging.external:
+        yield from _external_server(planned, secrets)
+    else:
+        yield _server()
     yield _ports(planned)
     if planned.mode is Mode.SIMULATION:
         yield Finding("keys", "none are needed: every venue is simulated")
         return
-    keys = list(_keys(planned, secrets))
+    keys = list(_keys(planned.secrets(), secrets))
     yield from keys
     if all(key.ok for key in keys if "alpaca" in key.what.lower()):
         yield from _broker(system, secrets, venues)
@@ -76,6 +84,27 @@ def _server() -> Finding:
         return Finding("message server", "not found", str(error))
 
 
+def _external_server(planned: Plan, secrets: Secrets) -> Iterator[Finding]:
+    """A server that a person runs: its passwords, and whether it lets the person's user in."""
+    keys = list(_keys(external_server.needs(planned), secrets))
+    yield from keys
+    server = external_server.address(planned, secrets.folder)
+    if not all(key.ok for key in keys):
+        return
+
+    async def asked() -> None:
+        password = read_password(external_server.password_file(planned, secrets.folder, PERSON))
+        async with connected(server, planned.system, PERSON, password, timeout_seconds=ASK_SECONDS):
+            return
+
+    try:
+        asyncio.run(asked())
+    except TradingSystemError as error:
+        yield Finding("message server", str(error), "see docs/operations/message-server.md")
+    else:
+        yield Finding("message server", f"{server.url} answers")
+
+
 def _ports(planned: Plan) -> Finding:
     ports = {f"{workload.name} {port.name}": port.number for workload in planned.workloads for port in workload.ports}
     try:
@@ -85,8 +114,8 @@ def _ports(planned: Plan) -> Finding:
     return Finding("ports", f"{min(ports.values())} to {max(ports.values())} on 127.0.0.1 are free")
 
 
-def _keys(planned: Plan, secrets: Secrets) -> Iterator[Finding]:
-    for need in planned.secrets():
+def _keys(needs: Iterable[SecretNeed], secrets: Secrets) -> Iterator[Finding]:
+    for need in needs:
         for key in need.keys:
             name = f"key {need.name}/{key.name}"
             try:
