@@ -77,8 +77,8 @@ def differs(thing: Any, edit: Any) -> bool:
 
 
 def entries(of: Installation, address: str, status: str = "all") -> set[str]:
-    """Ids of the buys that the broker lists with that status; the newest five hundred."""
-    listed = of.venue_at(address, f"/v2/orders?status={status}&limit=500&nested=true")
+    """Ids of the buys that the broker lists with that status, by their own and not by that of their legs; of the newest five hundred orders."""
+    listed = of.venue_at(address, f"/v2/orders?status={status}&limit=500&nested=false")
     return {order["id"] for order in listed if order["side"] == "buy"}
 
 
