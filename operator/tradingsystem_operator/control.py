@@ -32,8 +32,9 @@ from tradingsystem.messages.codec import Malformed, decode, encode
 from tradingsystem.messages.live_settings import next_generation, read_entry, settings_entry
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects, journal_stream
+from tradingsystem.spec.messaging import is_encrypted
 from tradingsystem.telemetry import operator_metrics as metrics
-from tradingsystem_operator.encryption import EncryptedWhereAsked, is_encrypted, told, trusted
+from tradingsystem_operator.encryption import EncryptedWhereAsked, told, trusted
 from tradingsystem_operator.facts import HEARD_SECONDS, ControlFact, in_session
 from tradingsystem_operator.status import PROFIT_SECONDS
 

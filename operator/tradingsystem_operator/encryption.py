@@ -10,7 +10,7 @@ import ssl
 import nats.errors
 from nats.aio.client import Client
 
-_SCHEME = "tls://"
+from tradingsystem.spec.messaging import is_encrypted
 
 
 class EncryptedWhereAsked(Client):
@@ -25,11 +25,6 @@ class EncryptedWhereAsked(Client):
             raise nats.errors.Error("it does not ask for TLS, which its address does; nothing was told to it")
         command: bytes = super()._connect_command()
         return command
-
-
-def is_encrypted(url: str) -> bool:
-    """Whether an address asks for TLS."""
-    return url.startswith(_SCHEME)
 
 
 def trusted(authorities: str) -> ssl.SSLContext:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.spec import Mode, TradingSystem
-from tradingsystem.spec.simulation import MarketSource
+from tradingsystem.spec import TradingSystem
 from tradingsystem.spec.slices import LiveSettings
 from tradingsystem.spec.symbols import read_symbols, with_symbols
 from tradingsystem.spec.universe import Selection
@@ -57,9 +56,7 @@ def resolve(
 
 
 def _claim_of(system: TradingSystem) -> str:
-    simulation = system.spec.simulation
-    recorded = system.spec.mode is Mode.SIMULATION and simulation.source is MarketSource.RECORDED
-    return simulation.data_claim_name if recorded else ""
+    return system.spec.simulation.data_claim_name if system.spec.plays_recorded else ""
 
 
 def _with_its_symbols(system: TradingSystem, there: Mapping[Reference, Object]) -> tuple[TradingSystem, list[Problem]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -255,3 +255,15 @@ async def opened(venue: Venue) -> AsyncIterator[Venue]:
         venue.stop()
         await venue.wire.close()
         await runner.cleanup()
+
+
+def played(story: Callable[[Venue], Awaitable[None]]) -> None:
+    """A market with a speed that leaves time for seconds of outage."""
+
+    async def run() -> None:
+        async with opened(Venue(speed=20.0)) as venue:
+            for symbol in ("AAA", "BBB"):
+                venue.quote(symbol, 99.98, 100.00)
+            await story(venue)
+
+    asyncio.run(run())

@@ -7,12 +7,12 @@ import contextlib
 import shutil
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.execution.venue import Running, Venue, opened
+from tests.execution.venue import Running, Venue, played
 from tests.promises.server import RunningServer
 from tradingsystem.adapters.clocks import SystemClock
 from tradingsystem.adapters.nats_journal import NatsJournal
@@ -27,7 +27,6 @@ DISK_MEGABYTES = 16
 NOBODY_WRITES_SECONDS = 2.0
 
 Tell = Callable[[float], None]
-Story = Callable[[Venue], Awaitable[None]]
 
 pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
 
@@ -49,18 +48,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "tmpfs", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def played(story: Story) -> None:
-    """A market with a speed that leaves time for seconds of outage."""
-
-    async def run() -> None:
-        async with opened(Venue(speed=20.0)) as venue:
-            for symbol in ("AAA", "BBB"):
-                venue.quote(symbol, 99.98, 100.00)
-            await story(venue)
-
-    asyncio.run(run())
 
 
 async def connect(venue: Venue, server: RunningServer) -> list[NatsJournal]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.execution.venue import Running, Venue, opened
+from tests.execution.venue import Running, Venue, played
 from tests.faults.proxy import Fault
 from tests.promises.cluster import Member, RunningCluster
 from tests.promises.waiting import run, until, until_answered
@@ -153,13 +153,7 @@ def test_two_of_three_gone(cluster: RunningCluster, back_after: Tell) -> None:
         for journal in (venue.journal, venue.signals):
             await journal.close()
 
-    async def main() -> None:
-        async with opened(Venue(speed=20.0)) as venue:
-            for symbol in ("AAA", "BBB"):
-                venue.quote(symbol, 99.98, 100.00)
-            await story(venue)
-
-    asyncio.run(main())
+    played(story)
 
 
 def test_the_leader_cut_off_from_the_others(cluster: RunningCluster, back_after: Tell) -> None:

@@ -29,7 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.certificates import CertificateWatch, reason_of
-from tradingsystem.adapters.nats_encryption import EncryptedWhereAsked, TlsRefused, is_encrypted, is_refusal, trusted
+from tradingsystem.adapters.nats_encryption import EncryptedWhereAsked, TlsRefused, is_refusal, trusted
 from tradingsystem.domain.errors import BrokenInvariant, NotAuthorized, TryAgain
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.subjects import Subjects
@@ -100,7 +100,7 @@ class NatsConnection:
         self._urls = itertools.cycle(random.sample(settings.urls, len(settings.urls)))
         self._url = ""
         self._certificate = CertificateWatch("the message server")
-        self._trust = trusted(settings.ca_file) if any(is_encrypted(url) for url in settings.urls) else None
+        self._trust = trusted(settings.urls, settings.ca_file)
         self._echo = Subjects(settings.system).echo(settings.user)
         self._echo_token = secrets.token_bytes(8)
         self._heard_ns = 0

@@ -7,7 +7,7 @@ Whether a certificate is good (authority, host, time) is TLS' own judgement, whi
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from tradingsystem.domain.errors import InvalidInput
-
-_SCHEME = "tls://"
+from tradingsystem.spec.messaging import is_encrypted
 
 
 class TlsRefused(nats.errors.Error):
@@ -44,18 +43,16 @@ class EncryptedWhereAsked(Client):
         return writer.get_extra_info("ssl_object") if writer is not None else None
 
 
-def is_encrypted(url: str) -> bool:
-    """Whether an address asks for TLS."""
-    return url.startswith(_SCHEME)
-
-
 def is_refusal(problem: Exception) -> bool:
     """Whether a server refused name or password."""
     return "authorization" in str(problem).lower()
 
 
-def trusted(ca_file: Path | None) -> ssl.SSLContext:
-    """Certificates of these authorities, else of this machine's own, for the host that is asked for. Raises ``InvalidInput``."""
+def trusted(urls: Iterable[str], ca_file: Path | None) -> ssl.SSLContext | None:
+    """Certificates of these authorities, else of this machine's own, for the host that is asked for; None where no address asks for TLS. Raises
+    ``InvalidInput``."""
+    if not any(map(is_encrypted, urls)):
+        return None
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tradingsystem.domain.errors import InvalidInput
-from tradingsystem.spec import Mode, TradingSystem
-from tradingsystem.spec.simulation import MarketSource
+from tradingsystem.spec import TradingSystem
 from tradingsystem.spec.symbols import read_symbols, with_symbols
 from tradingsystem.spec.universe import Selection
 
@@ -33,7 +32,7 @@ def with_listed_symbols(system: TradingSystem, manifest: Path) -> TradingSystem:
 def recorded_folder(system: TradingSystem, manifest: Path) -> Path | None:
     """The place of the recorded days within the folder that stands for their volume claim; None when it names none. Raises ``InvalidInput``."""
     simulation = system.spec.simulation
-    if system.spec.mode is not Mode.SIMULATION or simulation.source is not MarketSource.RECORDED or not simulation.data_claim_name:
+    if not system.spec.plays_recorded or not simulation.data_claim_name:
         return None
     volume = manifest.resolve().parent / simulation.data_claim_name
     if not volume.is_dir():

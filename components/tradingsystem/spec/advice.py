@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from tradingsystem.spec.execution import Account, Execution
-from tradingsystem.spec.messaging import ENCRYPTED
+from tradingsystem.spec.messaging import is_encrypted
 from tradingsystem.spec.resource import Mode, TradingSystem, TradingSystemSpec
 from tradingsystem.spec.section import wire_name
 from tradingsystem.spec.sizing import Sizing, SizingMethod
@@ -196,7 +196,7 @@ def _journal_on_one_server(spec: TradingSystemSpec) -> Iterator[str]:
 
 
 def _passwords_in_clear(spec: TradingSystemSpec) -> Iterator[str]:
-    if any(not url.startswith(ENCRYPTED) for url in spec.messaging.urls):
+    if any(not is_encrypted(url) for url in spec.messaging.urls):
         yield "without TLS whoever sees the network sees the passwords, and may then trade"
 
 

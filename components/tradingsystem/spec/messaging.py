@@ -13,6 +13,11 @@ AUTHORITIES_KEY = "ca.crt"
 ServerUrl = Annotated[str, Meta(min_length=1, max_length=266, pattern="^(nats|tls)://[-a-zA-Z0-9.]{1,253}:[0-9]{1,5}$")]
 
 
+def is_encrypted(url: str) -> bool:
+    """Whether an address asks for TLS."""
+    return url.startswith(ENCRYPTED)
+
+
 class MessagingType(enum.StrEnum):
     """Managed: one server of the system's own, with its volume. External: one that is there, of one member or several."""
 

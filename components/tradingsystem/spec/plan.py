@@ -17,7 +17,6 @@ from tradingsystem.spec.problems import InvalidSpec, Problem
 from tradingsystem.spec.quantities import bytes_of
 from tradingsystem.spec.resource import Mode, TradingSystem
 from tradingsystem.spec.secrets import SecretNeed, secrets_of
-from tradingsystem.spec.simulation import MarketSource
 from tradingsystem.spec.slices import LiveSettings, Slice, live_settings, slice_of
 
 
@@ -177,9 +176,7 @@ def _refuse_impossible(system: TradingSystem, placement: Placement) -> None:
             remedy="run without --one-process",
         )
         raise InvalidSpec((problem,))
-    simulation = system.spec.simulation
-    recorded = system.spec.mode is Mode.SIMULATION and simulation.source is MarketSource.RECORDED
-    if placement is Placement.KUBERNETES and recorded and not simulation.data_claim_name:
+    if placement is Placement.KUBERNETES and system.spec.plays_recorded and not system.spec.simulation.data_claim_name:
         problem = Problem(
             field="spec.simulation.dataClaimName",
             value='""',

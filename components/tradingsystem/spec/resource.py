@@ -15,7 +15,7 @@ from tradingsystem.spec.learning import Learning
 from tradingsystem.spec.messaging import Messaging
 from tradingsystem.spec.risk import Risk
 from tradingsystem.spec.section import Label, SecretRef, Section, about, keyed_by
-from tradingsystem.spec.simulation import Simulation
+from tradingsystem.spec.simulation import MarketSource, Simulation
 from tradingsystem.spec.sizing import Sizing
 from tradingsystem.spec.sources import Cache, Source, SourceType
 from tradingsystem.spec.universe import Universe
@@ -96,6 +96,11 @@ class TradingSystemSpec(Section, frozen=True, kw_only=True):
     storage: Annotated[Storage, about("What is kept on disk.")] = Storage()
     components: Annotated[Components, about("What each service gets of the machine.")] = Components()
     telemetry: Annotated[Telemetry, about("Where numbers can be read.")] = Telemetry()
+
+    @property
+    def plays_recorded(self) -> bool:
+        """Whether its market is recorded days."""
+        return self.mode is Mode.SIMULATION and self.simulation.source is MarketSource.RECORDED
 
 
 class TradingSystem(Section, frozen=True, kw_only=True):

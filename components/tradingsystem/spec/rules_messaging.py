@@ -1,6 +1,6 @@
 """Relations between fields that say where the message server is. See ``rules.py``."""
 
-from tradingsystem.spec.messaging import ENCRYPTED, Messaging
+from tradingsystem.spec.messaging import ENCRYPTED, Messaging, is_encrypted
 from tradingsystem.spec.rule import SPEC, Document, Rule
 
 _REPLICAS = (1, 3, 5)
@@ -11,7 +11,7 @@ def _messaging(document: Document) -> Messaging:
 
 
 def _encrypted(messaging: Messaging) -> bool:
-    return all(url.startswith(ENCRYPTED) for url in messaging.urls)
+    return all(is_encrypted(url) for url in messaging.urls)
 
 
 def _external_server_has_urls(document: Document) -> bool:
@@ -36,7 +36,7 @@ def _server_secrets_only_for_external(document: Document) -> bool:
 
 def _urls_agree_on_tls(document: Document) -> bool:
     messaging = _messaging(document)
-    return _encrypted(messaging) or not any(url.startswith(ENCRYPTED) for url in messaging.urls)
+    return _encrypted(messaging) or not any(is_encrypted(url) for url in messaging.urls)
 
 
 def _authorities_only_with_tls(document: Document) -> bool:
