@@ -39,6 +39,12 @@ def test_some_days_hold() -> None:
 
 
 @pytest.mark.thorough
+def test_a_day_whose_first_half_faults_have_eaten_is_a_trial_still() -> None:
+    """A broker's clock, a drill and two crashes leave seed 1221 one position in half a day: signals come more often then, and it has its ten."""
+    assert Many((play(1221),)).poor() == []
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(("seed", "fault"), [(2, Fault.CLOCK_AHEAD), (10, Fault.CLOCK_BEHIND)])
 def test_a_clock_that_leaps_by_an_hour_and_back(seed: int, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     """For some seconds of the day execution's clock is an hour wrong: every invariant holds, and the account is flat at the true close."""

@@ -17,7 +17,7 @@ import secrets
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.certificates import CertificateWatch, reason_of
+from tradingsystem.adapters.nats_client import discarded, finish, flushed
 from tradingsystem.adapters.nats_encryption import EncryptedWhereAsked, TlsRefused, is_refusal, trusted
 from tradingsystem.domain.errors import BrokenInvariant, NotAuthorized, TryAgain
 from tradingsystem.interfaces import Delivery
@@ -42,7 +43,6 @@ MISSES_MAX = 3
 BACKOFF_SECONDS = (0.05, 1.0)
 OUTGOING_BYTES_MAX = 32 * 1024 * 1024
 DRAIN_SLICE = 256
-FLUSH_TURNS_MAX = 10_000
 UNLIMITED = 1 << 40
 _FORBIDDEN = re.compile(r'violation for publish to "([^"]+)"', re.IGNORECASE)
 
@@ -94,7 +94,7 @@ class NatsConnection:
         self._subscriptions: list[NatsSubscription] = []
         self._watchers: list[Callable[[Change], None]] = []
         self._lost = asyncio.Event()
-        self._opened = asyncio.Event()
+        self._opened, self._decided = False, asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._problems: dict[str, Exception] = {}  # by address, why it is of no use
         self._urls = itertools.cycle(random.sample(settings.urls, len(settings.urls)))
@@ -110,17 +110,18 @@ class NatsConnection:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def open(self, timeout_seconds: float = 10.0) -> None:
-        """Connect, and keep connected until ``close``. Raises ``TryAgain`` (no server in time) or ``NotAuthorized``."""
+        """Connect, and keep connected until ``close``. Raises ``TryAgain`` (no server in time) or, at once when no address takes it, ``NotAuthorized``."""
         self._keeper = asyncio.create_task(self._keep(), name=f"nats {self.purpose}")
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                await self._opened.wait()
-        except TimeoutError as error:
-            await self.close()
-            if refusal := next(filter(is_refusal, self._problems.values()), None):
-                raise NotAuthorized(f"NATS user {self.settings.login or self.settings.user}", "the server refused it") from refusal
-            why = "; ".join(f"{url}: {problem}" for url, problem in self._problems.items()) or self.settings.url
-            raise TryAgain(f"no message server within {timeout_seconds:g} s: {why}") from error
+                await self._decided.wait()
+        if self._opened:
+            return
+        await self.close()
+        if refusal := next(filter(is_refusal, self._problems.values()), None):
+            raise NotAuthorized(f"NATS user {self.settings.login or self.settings.user}", "the server refused it") from refusal
+        why = "; ".join(f"{url}: {problem}" for url, problem in self._problems.items()) or self.settings.url
+        raise TryAgain(f"no message server within {timeout_seconds:g} s: {why}")
 
     async def close(self) -> None:
         """Flush and leave. Idempotent."""
@@ -170,7 +171,8 @@ class NatsConnection:
                 await subscription.attach(client)
             with contextlib.suppress(TryAgain):  # if it is lost again already, its watch says so
                 await self.flush()
-            self._opened.set()
+            self._opened = True
+            self._decided.set()
             metrics.bus_connected.labels(connection=self.purpose).set(1)
             self._tell(Change.BUILT)
             await self._listen_to_itself(client)
@@ -184,13 +186,15 @@ class NatsConnection:
             try:
                 await client.connect(self._url, **self._options())
                 await client.subscribe(self._echo, cb=self._on_echo)
-                await _flush(client, 2.0)
+                await flushed(client, 2.0)
                 self._certificate.seen_peer(client.peer_certificate())
                 self._problems.clear()
                 return client
             except (OSError, nats.errors.Error, TimeoutError) as error:
                 self._note(error)
-                await _discard(client)
+                await discarded(client)
+            if all(url in self._problems and is_refusal(self._problems[url]) for url in self.settings.urls):
+                self._decided.set()
             await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))
             wait_seconds = min(wait_seconds * 2, longest)
 
@@ -267,7 +271,7 @@ class NatsConnection:
     async def _drop_client(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await _discard(client)
+            await discarded(client)
 
     # --- speaking ----------------------------------------------------------------------------------------------------
 
@@ -306,7 +310,7 @@ class NatsConnection:
         if client is None or not self.up:
             raise TryAgain(f"not connected to NATS at {self.settings.url}")
         try:
-            await _flush(client, timeout_seconds)
+            await flushed(client, timeout_seconds)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise TryAgain(f"the NATS server does not confirm: {error}") from error
 
@@ -465,36 +469,3 @@ class NatsBus:
     def answer_to(self, reply: str) -> Callable[[bytes], None]:
         """What a handler calls with its answer."""
         return lambda payload: self.publish(reply, payload)
-
-
-def finish(publication: Coroutine[Any, Any, None]) -> None:
-    """Run nats-py's ``publish`` to its end here and now: with ``pending_size=0`` it has nothing to wait for, so no task is needed and order is kept."""
-    try:
-        publication.send(None)
-    except StopIteration:
-        return
-    publication.close()
-    raise BrokenInvariant("nats-py's publish waits for something: this version cannot be used")
-
-
-async def _flush(client: Client, timeout_seconds: float) -> None:
-    """A barrier. nats-py's own ``flush`` sends its ping past what waits to be written, so that is written first."""
-    async with asyncio.timeout(timeout_seconds):
-        for _ in range(FLUSH_TURNS_MAX):
-            if client.pending_data_size == 0 or not client.is_connected:
-                break
-            await asyncio.sleep(0)
-        await client.flush(max(1, int(timeout_seconds)))
-
-
-async def _discard(client: Client) -> None:
-    """Leave a client that may be half dead, without waiting long for its good-bye."""
-    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-        async with asyncio.timeout(1.0):
-            await client.close()
-    # A client that was refused, or that closed itself, leaves its socket open.
-    if (transport := client._transport) is not None:
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
-            transport.close()  # type: ignore[no-untyped-call]
-            async with asyncio.timeout(0.5):
-                await transport.wait_closed()  # type: ignore[no-untyped-call]

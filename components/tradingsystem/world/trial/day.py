@@ -48,6 +48,10 @@ LENGTH_SECONDS = 540.0  # from the first start to the close
 FLATTEN_MINUTES = 1
 LAST_ENTRY_MINUTES = 2
 CALM_BEFORE_CLOSE_SECONDS = 100.0  # nothing new goes wrong in the last minutes: then the account must be flat
+HALF_SECONDS, HALF_POSITIONS = (
+    210.0,
+    5,
+)  # who has opened fewer when half of the time for entries is over gets more signals, else it were no trial
 WISHES_AFTER_SECONDS = 20.0  # so long the script goes on after the last entry: those are refused
 AFTER_CLOSE_SECONDS = 45.0
 CASH = 50_000
@@ -330,8 +334,10 @@ class Day:
 
     async def _wish(self) -> None:
         """Signals, as the filter would journal them."""
+        hurried = False
         while self._loop.time() < LENGTH_SECONDS - 60.0 * LAST_ENTRY_MINUTES + WISHES_AFTER_SECONDS:
-            await asyncio.sleep(self._wishes.wait_seconds())
+            await asyncio.sleep(self._wishes.wait_seconds(hurried=hurried))
+            hurried = hurried or (self._loop.time() >= HALF_SECONDS and self.judge.count() < HALF_POSITIONS)
             signal = self._wishes.next(self.market, self.now_ns(), self._loop.time())
             if signal is not None:
                 self.say(f"signal {signal.id} {signal.bid}/{signal.ask}")

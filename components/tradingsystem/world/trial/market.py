@@ -17,6 +17,7 @@ from tradingsystem.process.imagined import Quote
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH", "III", "JJJ", "KKK", "LLL", "MMM", "NNN")
 SIGMA = 0.0009  # of one second
 SIGNAL_EVERY_SECONDS = 8.5
+HURRIED = 2.0  # so much more often come the signals of a day whose first half was taken away by faults
 LIFE_NS = 60 * NS_PER_SECOND
 THIN = 2  # symbols that show few shares all day: entries that fill in part
 SELDOM = 2  # symbols of which so few shares trade on an ordinary day that some sizes are too large; of one more nothing is known
@@ -73,9 +74,9 @@ class Wishes:
         self._wished: dict[str, list[float]] = {symbol: [] for symbol in SYMBOLS}
         self._number = 0
 
-    def wait_seconds(self) -> float:
+    def wait_seconds(self, *, hurried: bool) -> float:
         """Until the next one."""
-        return self._chance.expovariate(1.0 / SIGNAL_EVERY_SECONDS)
+        return self._chance.expovariate(1.0 / SIGNAL_EVERY_SECONDS) / (HURRIED if hurried else 1.0)
 
     def next(self, market: Market, at_ns: int, seconds: float) -> Signal | None:
         """A signal at the current quote; None when every symbol has been wished for often enough."""
