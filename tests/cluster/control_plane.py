@@ -11,7 +11,6 @@ import dataclasses
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -23,6 +22,7 @@ from typing import Self
 from tests.cluster.api import Api
 from tests.cluster.build import API_SERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER, Program, path_of
 from tests.cluster.keys import Authority
+from tradingsystem.process.nats_server import free_ports
 
 READY_WITHIN_SECONDS = 90.0
 STOP_WITHIN_SECONDS = 10.0
@@ -263,13 +263,3 @@ def _answers(port: int, path: str) -> bool:
         connection.request("GET", path)
         return connection.getresponse().status == 200
     return False
-
-
-def free_ports(count: int) -> Iterator[int]:
-    """Ports nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in sockets]
-    return iter(ports)

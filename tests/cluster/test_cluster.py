@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster import build
 from tests.cluster.api import Api
-from tests.cluster.control_plane import ControlPlane, free_ports
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.run import down, holder, started_at
 from tests.cluster.waiting import until
 
@@ -107,8 +107,3 @@ def test_modules_pin_what_is_built() -> None:
         assert f"tool {program.package}" in (text := (folder / "go.mod").read_text()) or f"\t{program.package}\n" in text
         assert (folder / "go.sum").stat().st_size > 500
     assert f"k8s.io/kubernetes {build.KUBERNETES_VERSION}" in (build.MODULES / "kubernetes/go.mod").read_text()
-
-
-def test_free_ports_differ() -> None:
-    """Two parts of one cluster never get the same port."""
-    assert len(set(free_ports(20))) == 20

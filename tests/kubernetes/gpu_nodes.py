@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import build
-from tests.cluster.control_plane import free_ports
+from tradingsystem.process.nats_server import free_ports
 
 FAKE = "kwok.x-k8s.io/node"
 STAGES = ("node/fast/node-*.yaml", "node/heartbeat-with-lease/node-*.yaml", "pod/fast/pod-*.yaml")  # kwok's own, of the pinned module

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from tests.cluster.api import Api
-from tests.cluster.control_plane import free_ports
 from tests.kubernetes.installation import APPLY, ROOT, SYSTEMS, Object, wait
+from tradingsystem.process.nats_server import free_ports
 
 DEFINITION = ROOT / "manifests/crd/tradingsystems.tradingsystem.dev.yaml"
 READY_WITHIN_SECONDS = 90.0

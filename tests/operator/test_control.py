@@ -21,7 +21,7 @@ from tradingsystem.messages.codec import encode
 from tradingsystem.messages.live_settings import settings_entry
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects
-from tradingsystem.process.nats_server import free_port
+from tradingsystem.process.nats_server import free_ports
 from tradingsystem_operator.control import ControlChannel, Link
 
 pytestmark = pytest.mark.nats
@@ -282,7 +282,8 @@ def test_a_server_of_a_person_is_spoken_to_by_any_address_with_tls(server: Runni
     authority = Authority.made("an authority")
     signed_by = authority.certificate(tmp_path / "authority.pem", days=400, authority=True).read_text()
     foreign = Authority.made("somebody else").certificate(tmp_path / "foreign.pem", days=400, authority=True).read_text()
-    password, nobody = server.as_user(PERSON).password, f"tls://127.0.0.1:{free_port()}"
+    (port,) = free_ports(1)
+    password, nobody = server.as_user(PERSON).password, f"tls://127.0.0.1:{port}"
     url = server.settings.url.replace("nats://", "tls://")
 
     async def problem(signers: str) -> str:

@@ -22,7 +22,7 @@ from tests.operator.operating import Place, place
 from tests.promises.server import RunningServer
 from tests.spec.documents import document
 from tradingsystem.messages.permissions import permissions
-from tradingsystem.process.nats_server import free_port, write_configuration
+from tradingsystem.process.nats_server import free_ports, write_configuration
 from tradingsystem_operator.deletion import FINALIZER
 from tradingsystem_operator.objects import CONFIG_MAP, MANAGED_BY_LABEL, OWNED, SECRET, TRADING_SYSTEM, VOLUME_CLAIM, Kind, Object
 
@@ -71,7 +71,7 @@ def test_a_system_becomes_objects_that_are_its_own(here: Place) -> None:
 
 def test_a_message_server_of_a_person_is_asked_and_not_made(here: Place, tmp_path: Path) -> None:
     """Missing passwords are named; with them an address where nobody listens is; and then, by the users of the printed account, it is reached."""
-    port = free_port()
+    (port,) = free_ports(1)
     server = RunningServer(tmp_path / "nats", "momentum")
     messaging = {"type": "External", "urls": [f"nats://127.0.0.1:{port}"], "secretRef": {"name": "nats-users"}}
     running = here.operate()

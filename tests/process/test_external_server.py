@@ -18,7 +18,7 @@ from tradingsystem.messages.permissions import permissions
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.connecting import connected_journal
 from tradingsystem.process.local import Happening, LocalRun
-from tradingsystem.process.nats_server import free_port
+from tradingsystem.process.nats_server import free_ports
 from tradingsystem.process.private_files import read_password, write_private
 from tradingsystem.process.secrets import Secrets, local_folder
 from tradingsystem.process.state import RunningSystem
@@ -95,7 +95,8 @@ def test_services_run_on_servers_that_are_there_already(cluster: RunningCluster,
 
 def test_missing_passwords_are_named_before_anything_runs(tmp_path: Path) -> None:
     """Each by its file; the server is not even asked."""
-    local = small_run(tmp_path, messaging=messaging([f"nats://127.0.0.1:{free_port()}"], 1))
+    (port,) = free_ports(1)
+    local = small_run(tmp_path, messaging=messaging([f"nats://127.0.0.1:{port}"], 1))
     give_passwords({"recorder": "x"})
     with pytest.raises(NotAuthorized) as caught:
         local.check()
@@ -105,7 +106,8 @@ def test_missing_passwords_are_named_before_anything_runs(tmp_path: Path) -> Non
 
 def test_the_doctor_asks_the_server_with_the_person_s_password(tmp_path: Path) -> None:
     """What lacks is named with the file it belongs into; then whether anybody answers there."""
-    url = f"nats://127.0.0.1:{free_port()}"
+    (port,) = free_ports(1)
+    url = f"nats://127.0.0.1:{port}"
     local = small_run(tmp_path, messaging=messaging([url], 1))
 
     def found() -> dict[str, Finding]:

@@ -19,7 +19,7 @@ import pytest
 from tests.process.systems import free_block, resource, small_run
 from tests.promises.waiting import run, until
 from tradingsystem.process.local import Happening, LocalRun
-from tradingsystem.process.nats_server import PortTaken
+from tradingsystem.process.nats_server import PortTaken, free_ports
 from tradingsystem.process.one_process import OneProcess
 from tradingsystem.process.state import RunningSystem
 from tradingsystem.process.supervisor import Supervisor
@@ -40,6 +40,12 @@ def listens(port: int) -> bool:
     """Whether somebody takes connections."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_free_ports_differ() -> None:
+    """Servers that are started together never get the same port: of so many, asked for one by one, some would be equal nearly always."""
+    ports = free_ports(400)
+    assert len(set(ports)) == len(ports)
 
 
 class Watched:

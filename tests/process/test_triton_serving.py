@@ -9,7 +9,7 @@ import numpy as np
 from tests.promises.waiting import run, until
 from tests.spec.documents import system
 from tradingsystem.domain.features import FEATURE_COUNT
-from tradingsystem.process.nats_server import free_port
+from tradingsystem.process.nats_server import free_ports
 from tradingsystem.process.serving import TritonServing
 from tradingsystem.spec.slices import FilterSlice, slice_of
 
@@ -20,7 +20,8 @@ def test_an_unloaded_version_is_probed_no_more() -> None:
     async def main() -> None:
         piece = slice_of("filter", system({"spec.inference": {"runtime": "Triton", "deadlineMilliseconds": 1000}}))
         assert isinstance(piece, FilterSlice)
-        triton = TritonServing(piece, None, f"127.0.0.1:{free_port()}", None)
+        (port,) = free_ports(1)
+        triton = TritonServing(piece, None, f"127.0.0.1:{port}", None)
         before = asyncio.all_tasks()
         serving = triton.serving()
         while asyncio.all_tasks() == before:  # until so many questions in a row were answered by the fallback that probing begins

@@ -21,9 +21,10 @@ from tests.promises.server import stall
 from tradingsystem.adapters.nats import NatsSettings
 from tradingsystem.messages.permissions import permissions
 from tradingsystem.messages.server import MESSAGE_BYTES_MAX, account, login_prefix, password_variable
-from tradingsystem.process.nats_server import free_port, program
+from tradingsystem.process.nats_server import free_ports, program
 
 SIZE = 3
+PORTS = 3  # of a member
 ADMINISTRATOR = "administrator"
 NOBODY = 9  # the discard port: members are told of no way to each other but the given ones
 
@@ -31,9 +32,9 @@ NOBODY = 9  # the discard port: members are told of no way to each other but the
 class Member:
     """One server of the cluster."""
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(self, number: int, folder: Path, ports: tuple[int, ...]) -> None:
         self.name, self.folder = f"member-{number}", folder / f"member-{number}"
-        self.client_port, self.cluster_port, self.monitoring_port = free_port(), free_port(), free_port()
+        self.client_port, self.cluster_port, self.monitoring_port = ports
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,7 +93,8 @@ class RunningCluster:
 
     def __init__(self, folder: Path, system: str = "testing") -> None:
         self.system = system
-        self.members = [Member(number, folder) for number in range(1, SIZE + 1)]
+        ports = free_ports(PORTS * SIZE)
+        self.members = [Member(place + 1, folder, ports[PORTS * place : PORTS * (place + 1)]) for place in range(SIZE)]
         self.between = FaultProxy(self.members[0].cluster_port)
 
     def start(self) -> None:

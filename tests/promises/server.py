@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tradingsystem.adapters.nats import NatsSettings
 from tradingsystem.process.connecting import server_settings
-from tradingsystem.process.nats_server import NatsServerSettings, free_port, program, write_configuration
+from tradingsystem.process.nats_server import NatsServerSettings, free_ports, program, write_configuration
 
 
 def stall(pid: int) -> None:
@@ -23,7 +23,8 @@ class RunningServer:
     """Start, stop and kill; the data stays in its folder between starts."""
 
     def __init__(self, folder: Path, system: str = "testing", **options: object) -> None:
-        self.settings = NatsServerSettings(system=system, folder=folder, port=free_port(), **options)  # type: ignore[arg-type]
+        (port,) = free_ports(1)
+        self.settings = NatsServerSettings(system=system, folder=folder, port=port, **options)  # type: ignore[arg-type]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -18,7 +18,7 @@ from tradingsystem.adapters.memory_cache import MemoryCache
 from tradingsystem.adapters.nats import NatsConnection
 from tradingsystem.adapters.redis import RedisCache
 from tradingsystem.interfaces import Cache
-from tradingsystem.process.nats_server import free_port
+from tradingsystem.process.nats_server import free_ports
 
 
 class TestMemoryCache(CachePromises):
@@ -78,7 +78,7 @@ class TestJetStreamCache(CachePromises):
 @pytest.fixture(scope="module")
 def redis_port(redis_server_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A real redis-server."""
-    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    (port,), folder = free_ports(1), tmp_path_factory.mktemp("redis")
     process = start_redis(redis_server_program, port, folder)
     yield port
     process.terminate()
@@ -128,7 +128,8 @@ def test_a_redis_that_is_not_there_is_an_empty_cache() -> None:
     """Nothing listens: reading says None, writing is dropped, opening does not fail."""
 
     async def main() -> None:
-        cache = RedisCache(system="testing", address=f"127.0.0.1:{free_port()}")
+        (port,) = free_ports(1)
+        cache = RedisCache(system="testing", address=f"127.0.0.1:{port}")
         await cache.open()
         await cache.put("key", b"x", 60)
         assert await cache.get("key") is None

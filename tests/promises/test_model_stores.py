@@ -26,7 +26,7 @@ from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.interfaces import ModelStore
 from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import models_bucket, object_stream
-from tradingsystem.process.nats_server import free_port, program
+from tradingsystem.process.nats_server import free_ports, program
 
 SYSTEM = "testing"
 
@@ -244,7 +244,7 @@ def test_a_store_without_room_says_so(tmp_path: Path) -> None:
 @pytest.mark.nats
 def test_other_clients_read_it(tmp_path: Path) -> None:
     """NATS's own client lists and gets the object, its digest checked; what it holds is a tar of the version."""
-    port = free_port()
+    (port,) = free_ports(1)
     process = subprocess.Popen([program(), "-js", "-a", "127.0.0.1", "-p", str(port), "-sd", str(tmp_path), "-l", str(tmp_path / "log")])
 
     async def main() -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from tests.promises.model_server import Shelf
 from tradingsystem.adapters.triton import TritonModelServer
 from tradingsystem.adapters.triton_calls import TritonSettings
-from tradingsystem.process.nats_server import free_port
+from tradingsystem.process.nats_server import free_ports
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.triton_server import TritonServer, TritonServerSettings
 
 
 def prepared(folder: Path, libraries: tuple[Path, ...] = ()) -> TritonServer:
     """A server in that folder, not started."""
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     return TritonServer(TritonServerSettings(folder / "repository", folder / "server", *ports, libraries=libraries))
 
 

@@ -26,7 +26,7 @@ from tradingsystem.domain.rows import F32, Rows
 from tradingsystem.execution.writer import Owner
 from tradingsystem.interfaces import Bus, Clock, Inference, Journal, Lease, Scores, Source, Tape
 from tradingsystem.process.connecting import prepare_server, server_settings
-from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, free_port
+from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, free_ports
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.triton_server import TritonServer, TritonServerSettings
 from tradingsystem.process.venues import SIMULATED_KEY
@@ -83,7 +83,8 @@ async def local_bus_and_tape() -> tuple[Bus, Tape]:
 @contextlib.asynccontextmanager
 async def message_server(folder: Path) -> AsyncIterator[int]:
     """A nats-server of its own, each entry fsynced (``sync_interval: always``); yields its port."""
-    server = NatsServer(_server(folder, free_port()), prepare_server)
+    (port,) = free_ports(1)
+    server = NatsServer(_server(folder, port), prepare_server)
     await server.start()
     try:
         yield server.settings.port
@@ -153,7 +154,8 @@ async def triton(folder: Path, bundle: Bundle) -> AsyncIterator[ServedByTriton]:
     from tradingsystem.adapters.triton_calls import TritonSettings, connected
     from tradingsystem.adapters.triton_shared_memory import SharedMemoryInference
 
-    server = TritonServer(TritonServerSettings(folder / "repository", folder / "server", free_port(), free_port(), free_port()))
+    http, grpc, metrics = free_ports(3)
+    server = TritonServer(TritonServerSettings(folder / "repository", folder / "server", http, grpc, metrics))
     settings = TritonSettings(server.settings.address, lambda: read_password(server.settings.key_file))
     version = bundle.manifest.version
     await server.start()

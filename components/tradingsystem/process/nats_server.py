@@ -7,6 +7,7 @@ be called ready before its journal answers as fast as it will (the first seconds
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -64,12 +65,13 @@ def program() -> str:
     return found
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+def free_ports(count: int) -> tuple[int, ...]:
+    """Loopback ports nobody listens on now, all different: one after the other, the kernel gives the same one again."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return tuple(probe.getsockname()[1] for probe in probes)
 
 
 def refuse_taken(ports: dict[str, int], remedy: str = "stop it, or give this system another block: spec.telemetry.metricsPort") -> None:

@@ -21,7 +21,7 @@ from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.server import ServerAddress
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.connecting import connected_journal
-from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, free_port
+from tradingsystem.process.nats_server import NatsServer, NatsServerSettings, free_ports
 from tradingsystem.process.private_files import read_password
 from tradingsystem.process.state import RunningSystem
 from tradingsystem.recorder.segments import DamagedSegment, read_records, segment_paths
@@ -91,7 +91,8 @@ async def _copied(nats: Path, system: str) -> AsyncIterator[Journal]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "nats"
         shutil.copytree(nats, folder)
-        settings = NatsServerSettings(system=system, folder=folder, port=free_port(), sync_always=False)
+        (port,) = free_ports(1)
+        settings = NatsServerSettings(system=system, folder=folder, port=port, sync_always=False)
         server = NatsServer(settings, _ready)
         await server.start(timeout_seconds=120.0)
         try:
