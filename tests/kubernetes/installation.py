@@ -68,7 +68,7 @@ def wait(what: str, true: Callable[[], Any], seconds: float) -> Any:
 
 def simulation(name: str, **given: Any) -> Object:
     """A system of the sample's kind: a half-day as fast as pods on two processors follow; probes as signals, so that it surely trades."""
-    settings = {"seed": 7, "speed": 60, "startDate": HALF_DAY, "source": "Generated", "symbols": 120, "signals": "Probe"} | given
+    settings = {"seed": 7, "speed": 60, "startDate": HALF_DAY, "source": "Generated", "symbols": 40, "signals": "Probe"} | given
     spec = {
         "components": {service: {"resources": {"requests": {"cpu": "20m"}}} for service in SERVICES},  # all fits a node of two processors
         "mode": "Simulation",

@@ -118,9 +118,10 @@ async def _in_turn(
     size = len(encode(desk.approved_order().intent))
     for at in range(-WARM_UP, count):
         due_ns = begin_ns + (at + WARM_UP) * 2 * half_ns
-        await until(due_ns)
         number = at + WARM_UP + 1
-        decide(Entry(seq=number, subject=subjects.journal_signal, payload=encode(desk.signal(number, clock.now()))))
+        signal = Entry(seq=number, subject=subjects.journal_signal, payload=encode(desk.signal(number, clock.now())))
+        await until(due_ns)
+        decide(signal)
         if at >= 0:
             begun[number] = due_ns
         await until(due_ns + half_ns)
