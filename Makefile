@@ -21,6 +21,8 @@ PYTEST_FLAGS ?= -q
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV
+# What is compiled once is kept: without it each of the hundreds of processes that tests start compiles the project again, a quarter of its start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Programs that write committed files: the schema, and everything named generate_*.py. `make check` runs them and compares.
 # The first two come first: the chart copies what they write.

@@ -24,7 +24,7 @@ from typing import Any, Self
 from tests.cluster import cgroups, node_objects
 from tests.cluster.api import Api
 from tests.cluster.build import COREDNS, KUBELET, PAUSE, PROXY, path_of
-from tests.cluster.control_plane import ControlPlane, NotStarted, Part
+from tests.cluster.control_plane import FIRST, ControlPlane, NotStarted, Part
 from tests.cluster.docker_archive import PAUSE_IMAGE, write_program_image
 from tests.cluster.inside import COVERED
 from tests.cluster.link import Link, NoLink, free_numbers, join, wait_for_namespace
@@ -173,7 +173,7 @@ class Cluster:
         return [
             _command("containerd", "containerd", "--config", f"{folder}/containerd.toml", socket=CONTAINERD_SOCKET),
             _command("pause", *ctr, once=True),
-            _command("kubelet", str(path_of(KUBELET)), *kubelet, *places),
+            _command("kubelet", *FIRST, str(path_of(KUBELET)), *kubelet, *places),
             _command("kube-proxy", str(path_of(PROXY)), *proxy, "--cluster-cidr", self.link.pods),
             _command("coredns", str(path_of(COREDNS)), "-conf", f"{folder}/Corefile", "-dns.port", str(DNS_PORT)),
         ]

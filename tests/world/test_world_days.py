@@ -30,15 +30,6 @@ def test_a_day_holds() -> None:
 
 
 @pytest.mark.thorough
-def test_some_days_hold() -> None:
-    """Ten seeded days break no invariant, and each is a trial: decisions, positions and faults enough."""
-    many = Many(tuple(play_all(range(1, 11), 1)))
-    assert many.violations() == []
-    assert many.poor() == []
-    assert all(day.slowest_cover_seconds <= 3.001 for day in many.days)
-
-
-@pytest.mark.thorough
 def test_a_day_whose_first_half_faults_have_eaten_is_a_trial_still() -> None:
     """A broker's clock, a drill and two crashes leave seed 1221 one position in half a day: signals come more often then, and it has its ten."""
     assert Many((play(1221),)).poor() == []
@@ -163,7 +154,8 @@ def test_a_day_that_cannot_go_on_says_so() -> None:
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_many_days_hold() -> None:
-    """Sixty seeded days break no invariant; `make world` plays two thousand."""
-    many = Many(tuple(play_all(range(1, 61), 2)))
+    """Forty seeded days break no invariant, and each is a trial: decisions, positions and faults enough. `make world` plays two thousand."""
+    many = Many(tuple(play_all(range(1, 41), 2)))
     assert many.violations() == []
     assert many.poor() == []
+    assert all(day.slowest_cover_seconds <= 3.001 for day in many.days)

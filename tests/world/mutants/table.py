@@ -199,3 +199,6 @@ MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "unknown-volume-is-enough": (invariants.LIMITS, unknown_volume_is_enough),
 }
 """Name to the invariant that must find it, and how it is put in place."""
+
+FOUND_LATE: dict[str, int] = {"unknown-is-refused": 53, "halt-is-told-too-early": 34, "account-is-not-compared": 9}
+"""The day by which a mutant was found last, where that was after many others."""
