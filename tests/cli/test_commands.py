@@ -55,6 +55,24 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
         assert "kellyFractionPercent" in answer.stderr
 
 
+def test_a_plan_reads_the_list_of_symbols_that_up_reads(tmp_path: Path) -> None:
+    """Another list is another boot hash; a list that is missing is named with its place; what a cluster keeps is not looked for here."""
+    file, listed = tmp_path / "listed.yaml", tmp_path / "my-symbols"
+    universe = "universe: {selection: ConfigMap, configMapRef: {name: my-symbols}}"
+    file.write_text(
+        f"apiVersion: tradingsystem.dev/v1alpha1\nkind: TradingSystem\nmetadata: {{name: x}}\nspec: {{mode: Simulation, {universe}}}\n"
+    )
+    missing = command("plan", str(file))
+    assert missing.returncode == 2
+    assert str(listed) in missing.stderr
+    assert command("plan", str(file), "--placement", "Kubernetes").returncode == 0
+    hashes = []
+    for symbols in ("AAPL\nMSFT\n", "AAPL\nNVDA\n"):
+        listed.write_text(symbols)
+        hashes.append(command("plan", str(file)).stdout.splitlines()[0])
+    assert hashes[0] != hashes[1]
+
+
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     """The path and what to do."""
     answer = command("validate", str(tmp_path / "none.yaml"))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tradingsystem.cli.reading import read_system
+from tradingsystem.process.beside_manifest import with_listed_symbols
 from tradingsystem.process.build import build_digest
 from tradingsystem.spec import Placement, PlanRow, explain
 from tradingsystem.spec import plan as make_plan
@@ -30,7 +31,10 @@ def plan(
     placement: Annotated[Placement, typer.Option("--placement", help="Where it would run.")] = Placement.PROCESSES,
 ) -> None:
     """Print the workloads FILE leads to, in start order: processes, ports, what each reads, which secrets it needs (by name)."""
-    planned = make_plan(read_system(file), placement, build=build_digest())
+    system = read_system(file)
+    if placement is not Placement.KUBERNETES:  # there the list is an object of the cluster, which the operator reads
+        system = with_listed_symbols(system, file)
+    planned = make_plan(system, placement, build=build_digest())
     rows, console = explain(planned), Console(highlight=False)
     console.print(f"{planned.system}: mode {planned.mode.value}, build {planned.build}, boot {planned.boot_hash[:12]}", markup=False)
     for names in TABLES:
