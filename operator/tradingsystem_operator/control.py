@@ -25,6 +25,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from tradingsystem.adapters.nats_client import EncryptedWhereAsked, discarded
 from tradingsystem.domain.control import Beat, Command, CommandAnswer, ModelsState, SpecApplied
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.trading import TradingStatus
@@ -34,7 +35,7 @@ from tradingsystem.messages.permissions import PERSON
 from tradingsystem.messages.subjects import Subjects, journal_stream
 from tradingsystem.spec.messaging import is_encrypted
 from tradingsystem.telemetry import operator_metrics as metrics
-from tradingsystem_operator.encryption import EncryptedWhereAsked, told, trusted
+from tradingsystem_operator.encryption import told, trusted
 from tradingsystem_operator.facts import HEARD_SECONDS, ControlFact, in_session
 from tradingsystem_operator.status import PROFIT_SECONDS
 
@@ -212,7 +213,7 @@ class ControlChannel:
                 self._down(told(error))
             finally:
                 self._client = None
-                await _discard(client)
+                await discarded(client)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(longest, pause * 2)
 
@@ -343,16 +344,3 @@ def _standing(said: ModelsState) -> ModelsState:
 def _telling(status: TradingStatus) -> tuple[object, ...]:
     """Of execution's status, what is worth a round at once; the day's profit is not."""
     return status.state, status.why, status.latches, len(status.positions), status.halt_confirmed, in_session(status)
-
-
-async def _discard(client: Client) -> None:
-    """Leave a client that may be half dead, without waiting long for its good-bye."""
-    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-        async with asyncio.timeout(1.0):
-            await client.close()
-    # A client that was refused, or that closed itself, leaves its socket open.
-    if (transport := client._transport) is not None:
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
-            transport.close()  # type: ignore[no-untyped-call]
-            async with asyncio.timeout(0.5):
-                await transport.wait_closed()  # type: ignore[no-untyped-call]

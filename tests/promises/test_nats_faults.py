@@ -173,9 +173,8 @@ def test_a_wrong_password_is_named_and_not_printed(server: RunningServer) -> Non
     async def main() -> None:
         bus = NatsBus(server.as_user("filter", password="not-the-password"))
         with pytest.raises(NotAuthorized) as caught:
-            await bus.open(
-                timeout_seconds=3600.0
-            )  # told when the server's word has come, which may need several attempts; not when the time is over
+            # Told when the server's word has come, which may need several attempts; not when the time is over.
+            await bus.open(timeout_seconds=3600.0)
         assert "filter" in str(caught.value)
         assert "not-the-password" not in str(caught.value)
         assert "not-the-password" not in repr(bus.connection.settings)

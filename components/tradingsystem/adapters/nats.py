@@ -29,8 +29,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.certificates import CertificateWatch, reason_of
-from tradingsystem.adapters.nats_client import discarded, finish, flushed
-from tradingsystem.adapters.nats_encryption import EncryptedWhereAsked, TlsRefused, is_refusal, trusted
+from tradingsystem.adapters.nats_client import EncryptedWhereAsked, TlsRefused, discarded, finish, flushed
+from tradingsystem.adapters.nats_encryption import is_refusal, trusted
 from tradingsystem.domain.errors import BrokenInvariant, NotAuthorized, TryAgain
 from tradingsystem.interfaces import Delivery
 from tradingsystem.messages.subjects import Subjects

@@ -1,21 +1,49 @@
-"""nats-py's client where its own ways do not serve: publish without a task, a barrier that holds, an end that does not hang.
+"""nats-py's client where its own ways do not serve: no word in clear where TLS is asked for, publish without a task, a barrier, an end that does not hang.
 
-It refuses to keep any state: what a connection is and whether it stands is ``nats.py``'s business.
+nats-py goes on in clear when a server does not ask for TLS, password included, whatever the address says. The client here looks before it says who it is.
+It refuses to judge whether a connection stands: that is its owner's business. The operator, which imports nothing else from here, speaks by it as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+import ssl
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
 
 from tradingsystem.domain.errors import BrokenInvariant
+from tradingsystem.spec.messaging import is_encrypted
 
 FLUSH_TURNS_MAX = 10_000
+
+
+class TlsRefused(nats.errors.Error):
+    """A server that does not show what TLS asks of it. Nothing was told to it."""
+
+
+class EncryptedWhereAsked(Client):
+    """A client that says nothing to a server without TLS where its address asks for it."""
+
+    def _connect_command(self) -> bytes:
+        """What nats-py says first, with name and password in it."""
+        assert self._current_server is not None, "nats-py chose a server before it greets it"
+        if is_encrypted(self._current_server.uri.geturl()) and self._encrypted() is None:
+            raise TlsRefused("it does not ask for TLS, which its address does; nothing was told to it")
+        command: bytes = super()._connect_command()
+        return command
+
+    def peer_certificate(self) -> Mapping[str, Any] | None:
+        """What the server showed; None without TLS."""
+        encrypted = self._encrypted()
+        return encrypted.getpeercert() if encrypted is not None else None
+
+    def _encrypted(self) -> ssl.SSLObject | None:
+        writer = getattr(self._transport, "_io_writer", None)
+        return writer.get_extra_info("ssl_object") if writer is not None else None
 
 
 def finish(publication: Coroutine[Any, Any, None]) -> None:

@@ -48,10 +48,8 @@ LENGTH_SECONDS = 540.0  # from the first start to the close
 FLATTEN_MINUTES = 1
 LAST_ENTRY_MINUTES = 2
 CALM_BEFORE_CLOSE_SECONDS = 100.0  # nothing new goes wrong in the last minutes: then the account must be flat
-HALF_SECONDS, HALF_POSITIONS = (
-    210.0,
-    5,
-)  # who has opened fewer when half of the time for entries is over gets more signals, else it were no trial
+HALF_SECONDS = 210.0  # when half of the time for entries is over
+HALF_POSITIONS = 5  # who has opened fewer by then gets more signals, else it were no trial
 WISHES_AFTER_SECONDS = 20.0  # so long the script goes on after the last entry: those are refused
 AFTER_CLOSE_SECONDS = 45.0
 CASH = 50_000
