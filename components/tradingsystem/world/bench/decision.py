@@ -1,7 +1,8 @@
-"""Row 4: from a signal in execution's hands to its order's bytes at the broker, by the real service on a real journal, the fsynced intent included.
+"""Row 4: from an order that was decided to its bytes on the broker's socket, by the real service on a real journal, the fsynced intent included.
 
-The goal is a distance from a floor: a bare fsynced publish of the same size on the same journal, measured between the decisions. Orders are cancelled
-by the broker at once, and market time runs fast, so that the gate's bounds per minute let enough decisions pass.
+The goal is a distance from a floor: a bare fsynced publish of the same size on the same journal, measured between the decisions. What comes before, from
+a signal in execution's hands to its decided orders, is told beside it. Orders are cancelled by the broker at once, and market time runs fast, so that the
+gate's bounds per minute let enough decisions pass.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from tradingsystem.domain.rows import F64
+from tradingsystem.domain.rows import F64, I64
 from tradingsystem.execution.service import ExecutionService
 from tradingsystem.interfaces import Entry, Journal, Subscription
 from tradingsystem.messages.codec import encode
@@ -23,7 +25,7 @@ from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process import measured
 from tradingsystem.world.bench import desk, programs
 from tradingsystem.world.bench.clocks import RunningClock
-from tradingsystem.world.bench.loopback_broker import Receipts
+from tradingsystem.world.bench.loopback_broker import STAMPED, Receipts
 from tradingsystem.world.bench.offering import until
 from tradingsystem.world.bench.orders import BROKER
 from tradingsystem.world.bench.result import Effort, Row, latencies
@@ -34,6 +36,10 @@ TARGETS = 2  # the founding values: two targets, two brackets
 WARM_UP = 20
 MORE_MS = (0.25, 0.7)
 READY_SECONDS = 20.0
+WHERE = {
+    True: "bytes are timed by the kernel as they come to the broker's socket, which on a loopback is while they are written",
+    False: "bytes are timed where another process reads them: the loopback and its waking up are inside",
+}
 
 
 class _Listening:
@@ -56,24 +62,35 @@ class _Listening:
         return await self._journal.follow(subject, from_seq, handler)
 
 
+class _Begun(NamedTuple):
+    """When a signal was due, and when what comes of it was decided."""
+
+    due_ns: int
+    decided_ns: int
+
+
 def measure(effort: Effort) -> Row:
     """Decisions and bare publishes in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        first, both, publish = programs.on_loop(_measure(Path(folder), effort))
+        begun, arrived, publish = programs.on_loop(_measure(Path(folder), effort))
     p50, p99 = (float(value) for value in np.quantile(publish, (0.5, 0.99)))
+    due_ns, decided_ns = begun[:, 0], begun[:, 1]
+    first, both = arrived.min(axis=1), arrived.max(axis=1)
     rate = f"{PER_SECOND}/s each, in turn"
     limits = (p50 + MORE_MS[0], p99 + MORE_MS[1])
     floor = f"fsynced publish in the same run {p50:.3g} / {p99:.3g} ms; founding claim 0.8 / 1.2 ms"
     lines = (
         latencies("fsynced publish alone", publish, "ms", offered=rate, beside="0.49 / 1.33 ms when the design was drawn"),
-        latencies("decision to first order", first, "ms", offered=rate, limits=limits, beside=floor),
-        latencies("decision to both orders", both, "ms", offered=rate),
+        latencies("decision to first order", (first - decided_ns) / 1e6, "ms", offered=rate, limits=limits, beside=floor),
+        latencies("decision to both orders", (both - decided_ns) / 1e6, "ms", offered=rate),
+        latencies("signal to decision", (decided_ns - due_ns) / 1e6, "ms", offered=rate),
+        latencies("signal to first order", (first - due_ns) / 1e6, "ms", offered=rate),
     )
-    notes = ("bytes are timed where another process reads them: the loopback and its waking up are inside",)
-    return Row(name="decision", title="Decision to bytes on the socket, fsynced intent included", lines=lines, notes=notes)
+    return Row(name="decision", title="Decision to bytes on the socket, fsynced intent included", lines=lines, notes=(WHERE[STAMPED],))
 
 
-async def _measure(folder: Path, effort: Effort) -> tuple[F64, F64, F64]:
+async def _measure(folder: Path, effort: Effort) -> tuple[I64, I64, F64]:
+    """Per signal when it was due and decided, I64[n, 2], and when its orders came, I64[n, targets]; and each bare publish in milliseconds, F64[m]."""
     clock = RunningClock(desk.begin_ns(), SPEED)
     subjects = Subjects(measured.SYSTEM)
     async with measured.durable_journal(folder) as journal, programs.running(BROKER) as (port, *_):
@@ -101,19 +118,18 @@ async def _measure(folder: Path, effort: Effort) -> tuple[F64, F64, F64]:
             stop.set()
             await asyncio.wait_for(work, READY_SECONDS)
             await client.close()
-    took = [_took_ms(number, begun_ns, receipts) for number, begun_ns in begun.items()]
-    measured_ones = np.array([pair for pair in took if pair is not None])
-    if len(measured_ones) < len(begun):
-        raise RuntimeError(f"{len(begun) - len(measured_ones)} of {len(begun)} signals did not become two orders")
-    return measured_ones[:, 0], measured_ones[:, 1], publish
+    arrived = [came for came in (_arrivals(number, receipts) for number in begun) if came is not None]
+    if len(arrived) < len(begun):
+        raise RuntimeError(f"{len(begun) - len(arrived)} of {len(begun)} signals did not become two orders")
+    return np.array(list(begun.values())), np.array(arrived), publish
 
 
 async def _in_turn(
     decide: Callable[[Entry], None], journal: Journal, subjects: Subjects, clock: RunningClock, seconds: float
-) -> tuple[dict[int, int], F64]:
-    """When each decision was due, by the number of its signal; and the milliseconds of each bare publish."""
+) -> tuple[dict[int, _Begun], F64]:
+    """By the number of its signal, when it was due and when it was decided; and the milliseconds of each bare publish."""
     count, half_ns = max(5, int(PER_SECOND * seconds)), int(5e8 / PER_SECOND)
-    begun: dict[int, int] = {}
+    begun: dict[int, _Begun] = {}
     publish, begin_ns = np.empty(count), time.perf_counter_ns() + half_ns
     size = len(encode(desk.approved_order().intent))
     for at in range(-WARM_UP, count):
@@ -123,7 +139,7 @@ async def _in_turn(
         await until(due_ns)
         decide(signal)
         if at >= 0:
-            begun[number] = due_ns
+            begun[number] = _Begun(due_ns, time.perf_counter_ns())
         await until(due_ns + half_ns)
         await journal.append(subjects.journal_intent(f"bare-{number}"), bytes(size), create=True)
         if at >= 0:
@@ -131,9 +147,9 @@ async def _in_turn(
     return begun, publish
 
 
-def _took_ms(number: int, begun_ns: int, receipts: Receipts) -> tuple[float, float] | None:
-    """To the first and to the last of a signal's orders; None when one did not arrive."""
+def _arrivals(number: int, receipts: Receipts) -> list[int] | None:
+    """When each of a signal's orders arrived; None when one did not."""
     made = desk.signal(number, 0)
-    arrived = [receipts.get(entry_id(made.system, made.id, made.symbol, target + 1)) for target in range(TARGETS)]
-    times = [receipt[0] - begun_ns for receipt in arrived if receipt is not None]
-    return (min(times) / 1e6, max(times) / 1e6) if len(times) == TARGETS else None
+    found = [receipts.get(entry_id(made.system, made.id, made.symbol, target + 1)) for target in range(TARGETS)]
+    times = [receipt[0] for receipt in found if receipt is not None]
+    return times if len(times) == TARGETS else None

@@ -1,58 +1,86 @@
 """A broker that answers every order at once: ``python -m tradingsystem.world.bench.loopback_broker``. What is measured against it is the client.
 
-It notes an order's symbol and the machine time at which its first bytes were read, and tells both on ``GET /receipts``. It checks nothing, fills
-nothing and keeps no account; prices and risks are the simulator's business.
+It notes an order's symbol and the machine time at which its bytes came to its socket, and tells both on ``GET /receipts``. On Linux that time is the
+kernel's, which on a loopback takes it while the sender writes, so that waking this process up is not inside. It checks nothing, fills nothing and keeps
+no account; prices and risks are the simulator's business.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
+import socket
+import socketserver
+import struct
 import sys
 import time
 import uuid
-from typing import Any, cast
+from typing import Any
 
 HEAD_END = b"\r\n\r\n"
 TIME = "2026-03-02T15:00:00.123456789Z"
+READ_BYTES = 1 << 16
+STAMPED = sys.platform == "linux"
+SO_TIMESTAMPNS = 35  # Linux' number on every processor that Python's wheels are built for; the socket module does not name it
+_TIMESPEC = struct.Struct("@ll")
 
 Receipts = dict[str, tuple[int, str]]
 
 
-class Broker(asyncio.Protocol):
+class Connection(socketserver.BaseRequestHandler):
     """One connection, kept alive; requests are answered in the order in which they came."""
 
-    def __init__(self, receipts: Receipts) -> None:
-        self._receipts = receipts
-        self._buffer = b""
-        self._begun_ns = 0
-        self._transport: asyncio.Transport | None = None
+    request: socket.socket
+    server: Broker
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no common class
+    def setup(self) -> None:
+        """See ``BaseRequestHandler``."""
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if STAMPED:
+            self.request.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
-    def data_received(self, data: bytes) -> None:
-        now_ns = time.monotonic_ns()
-        if not self._buffer:
-            self._begun_ns = now_ns
-        self._buffer += data
-        while (end := self._buffer.find(HEAD_END)) >= 0:
-            head, length = self._buffer[:end], _length(self._buffer[:end])
-            if len(self._buffer) < end + len(HEAD_END) + length:
+    def handle(self) -> None:
+        """Until the other side closes."""
+        with contextlib.suppress(ConnectionError):  # a client that leaves in the middle
+            self._serve()
+
+    def _serve(self) -> None:
+        buffer, begun_ns = b"", 0
+        while True:
+            data, came_ns = self._read()
+            if not data:
                 return
-            body = self._buffer[end + len(HEAD_END) : end + len(HEAD_END) + length]
-            self._buffer = self._buffer[end + len(HEAD_END) + length :]
-            self._answer(head.split(b" ", 2)[:2], body)
-            self._begun_ns = now_ns
+            begun_ns = begun_ns if buffer else came_ns
+            buffer += data
+            while (request := _first_of(buffer)) is not None:
+                start, body, buffer = request
+                self._answer(start, body, begun_ns)
+                begun_ns = came_ns
 
-    def _answer(self, start: list[bytes], body: bytes) -> None:
+    def _read(self) -> tuple[bytes, int]:
+        """Bytes, and the monotonic time at which they came."""
+        if not STAMPED:
+            data = self.request.recv(READ_BYTES)
+            return data, time.monotonic_ns()
+        data, more, *_ = self.request.recvmsg(READ_BYTES, socket.CMSG_SPACE(_TIMESPEC.size))
+        now_ns = time.monotonic_ns()
+        for level, kind, stamp in more:
+            if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+                seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+                return data, now_ns - (time.time_ns() - seconds * 1_000_000_000 - nanoseconds)
+        return data, now_ns
+
+    def _answer(self, start: list[bytes], body: bytes, begun_ns: int) -> None:
+        receipts = self.server.receipts
         if start == [b"POST", b"/v2/orders"]:
             order = json.loads(body)
-            self._receipts[order["client_order_id"]] = (self._begun_ns, order["symbol"])
+            receipts[order["client_order_id"]] = (begun_ns, order["symbol"])
             self._send(taken(order))
         elif start == [b"GET", b"/receipts"]:
-            self._send(self._receipts)
-            self._receipts.clear()
+            told = dict(receipts)
+            self._send(told)
+            for key in told:
+                del receipts[key]
         else:
             self._send({"message": "only orders are answered here", "code": 40410000}, "404 Not Found")
 
@@ -60,8 +88,28 @@ class Broker(asyncio.Protocol):
         payload = json.dumps(answer).encode()
         limit = "X-RateLimit-Limit: 1000000\r\nX-RateLimit-Remaining: 999999\r\n"
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{limit}Content-Length: {len(payload)}\r\n\r\n"
-        assert self._transport is not None, "connected"
-        self._transport.write(head.encode() + payload)
+        self.request.sendall(head.encode() + payload)
+
+
+class Broker(socketserver.ThreadingTCPServer):
+    """A thread for each connection: the client keeps few, and a blocked read is woken up sooner than a loop."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.receipts: Receipts = {}
+        super().__init__(("127.0.0.1", 0), Connection)
+
+
+def _first_of(buffer: bytes) -> tuple[list[bytes], bytes, bytes] | None:
+    """Method and path, body, and what follows; None while the first request is not whole."""
+    if (end := buffer.find(HEAD_END)) < 0:
+        return None
+    body_at = end + len(HEAD_END)
+    next_at = body_at + _length(buffer[:end])
+    if len(buffer) < next_at:
+        return None
+    return buffer[:end].split(b" ", 2)[:2], buffer[body_at:next_at], buffer[next_at:]
 
 
 def taken(order: dict[str, Any]) -> dict[str, Any]:
@@ -97,22 +145,12 @@ def _length(head: bytes) -> int:
     return 0
 
 
-async def _main() -> None:
-    receipts: Receipts = {}
-    server = await asyncio.get_running_loop().create_server(lambda: Broker(receipts), "127.0.0.1", 0)
-    sys.stdout.write(f"port {server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
-    await server.serve_forever()
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # Windows has none
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+def _main() -> None:
+    with Broker() as broker:
+        sys.stdout.write(f"port {broker.server_address[1]}\n")
+        sys.stdout.flush()
+        broker.serve_forever()
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(_main())
+    _main()
