@@ -1,11 +1,16 @@
 """What kopf is for here: it hears that a TradingSystem changed, and puts its key into the queue. It keeps no state, writes nothing and holds no finalizer.
 
+It has a thread and a loop of its own: at its end kopf takes every task that was begun after it for one of its own, waits for it, cancels it and raises what
+made it fail; and it would take the process' signals.
+
 One handler for events, none for changes: kopf then neither annotates objects nor decides what changed. Its settings are fixed here, its names are our own from
 the first release on.
 """
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +20,40 @@ from tradingsystem.spec.resource import API_VERSION
 from tradingsystem_operator.access import Access
 from tradingsystem_operator.objects import TRADING_SYSTEM
 from tradingsystem_operator.queue import SystemKey
+from tradingsystem_operator.settings import Settings
 
 PREFIX = "operator.tradingsystem.dev"
 GROUP, VERSION = API_VERSION.split("/")
 
 Changed = Callable[[SystemKey, dict[str, Any], bool], None]
 """Called with a system's key, its object, and whether it is gone."""
+
+
+async def hear(changed: Changed, access: Access, settings: Settings) -> None:
+    """Tell ``changed``, on this loop, until cancelled. Returns or raises only when kopf gives up."""
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+
+    def told(key: SystemKey, thing: dict[str, Any], gone: bool) -> None:
+        loop.call_soon_threadsafe(changed, key, thing, gone)
+
+    watch = asyncio.ensure_future(asyncio.to_thread(_watch, registry_of(told, access), settings, stop))
+    try:
+        await asyncio.shield(watch)
+    finally:
+        stop.set()
+        await asyncio.wait({watch})
+
+
+def _watch(registry: kopf.OperatorRegistry, settings: Settings, stop: threading.Event) -> None:
+    watching = kopf.operator(
+        registry=registry,
+        settings=settings_of(settings.identity),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+    )
+    asyncio.run(watching)
 
 
 def registry_of(changed: Changed, access: Access) -> kopf.OperatorRegistry:

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from typing import Any
 
-import kopf
 import structlog
 
 from tradingsystem.domain.errors import InvalidInput, TradingSystemError, TryAgain
@@ -26,7 +25,7 @@ from tradingsystem_operator.access import Access
 from tradingsystem_operator.cluster import Cluster, Expired
 from tradingsystem_operator.deafness import Deafness
 from tradingsystem_operator.events import Events
-from tradingsystem_operator.handlers import registry_of, settings_of
+from tradingsystem_operator.handlers import hear
 from tradingsystem_operator.health import Health
 from tradingsystem_operator.leader import Leader
 from tradingsystem_operator.objects import TRADING_SYSTEM, Object
@@ -91,14 +90,10 @@ class Operator:
         """End in order. Idempotent."""
         self._stopping.set()
 
-    def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-
     async def run(self) -> int:
         """Until stopped, or the Lease is lost. Raises ``InvalidInput`` when it cannot listen."""
-        self._catch_signals()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
         await self.health.start(self._settings.metrics_host, self._settings.metrics_port)
         log.info("listening", port=self.health.port, server=self._access.server, namespaces=list(self._settings.namespaces) or "all")
         try:
@@ -171,23 +166,14 @@ class Operator:
     # --- what wakes --------------------------------------------------------------------------------------------------
 
     async def _hear(self) -> None:
-        """kopf's watch of TradingSystems, for ever; when it gives up it begins anew. It takes the signals over: when it ends by itself, it was one of them."""
+        """Of every TradingSystem that changes, for ever; when the watch gives up it begins anew."""
         while True:
             try:
-                await kopf.operator(
-                    registry=registry_of(self._changed, self._access),
-                    settings=settings_of(self._settings.identity),
-                    standalone=True,
-                    clusterwide=not self._settings.namespaces,
-                    namespaces=self._settings.namespaces,
-                )
+                await hear(self._changed, self._access, self._settings)
+                log.error("watch_of_systems_ended", again_seconds=AGAIN_SECONDS)
             except Exception as error:
                 log.error("watch_of_systems_failed", again_seconds=AGAIN_SECONDS, exc_info=error)
-                self._catch_signals()
-                await asyncio.sleep(AGAIN_SECONDS)
-            else:
-                self.stop()
-                return
+            await asyncio.sleep(AGAIN_SECONDS)
 
     def _changed(self, key: SystemKey, thing: Object, gone: bool) -> None:
         metadata = thing["metadata"]
