@@ -121,11 +121,11 @@ tools: venv  ## helm, kubeconform, kube-score and actionlint, built from Go modu
 images: venv  ## the images of images/, as archives for a cluster on this machine (docker, else buildah as root; TRITON=1: tritonserver for a CPU as well)
 	@$(BIN)/python -m tests.cluster.images $(if $(TRITON),--triton-cpu)
 
-e2e: venv  ## the operator on real clusters with real pods, two at a time: everything tests/kubernetes promises (as root; K=expression picks tests)
-	@$(BIN)/python -m tests.cluster.run build
+e2e: venv  ## the operator on real clusters with real pods, two at a time: everything tests/kubernetes promises (as root; CORE=1: one session, its repairs and its end, on one cluster; K=expression picks tests)
+	@$(BIN)/python -m tests.cluster.run build $(if $(CORE),,--kwok)
 	$(BIN)/python -m tests.cluster.run tools
-	$(BIN)/python -m tests.cluster.images $(if $(K),,--triton-cpu) > /dev/null
-	$(BIN)/pytest $(PYTEST_FLAGS) -n $(E2E_WORKERS) --dist loadfile --capture=no --durations=0 --durations-min=5 -m pods $(if $(K),-k '$(K)') tests/cluster tests/kubernetes
+	$(BIN)/python -m tests.cluster.images $(if $(K)$(CORE),,--triton-cpu) > /dev/null
+	$(BIN)/pytest $(PYTEST_FLAGS) -n $(if $(CORE),0,$(E2E_WORKERS)) --dist loadfile --capture=no --durations=0 --durations-min=5 -m $(if $(CORE),core,pods) $(if $(K),-k '$(K)') tests/cluster tests/kubernetes
 
 models: venv  ## bundle 1 again, from its seeded recipe
 	@$(BIN)/python -m tradingsystem.world.recipe

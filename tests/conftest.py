@@ -57,7 +57,7 @@ NEEDS = {
     "triton": Need(("tritonserver",), "make triton", folder=Path(__file__).parents[1] / ".tools" / "triton" / "bin"),
     "cluster": Need(("etcd", "kube-apiserver"), "make cluster", built=build.API_PROGRAMS),
     "pods": Need(("containerd",), "make cluster (as root)", built=build.NODE_PROGRAMS, packages=packages.NODE_PACKAGES),
-    "kwok": Need(("kwok",), "python -m tests.cluster.run build", built=(*build.CONTROL_PLANE_PROGRAMS, build.KWOK)),
+    "kwok": Need(("kwok",), "python -m tests.cluster.run build --kwok", built=(*build.CONTROL_PLANE_PROGRAMS, build.KWOK)),
     "charts": Need(("helm", "kubeconform", "kube-score"), build.TOOLS_COMMAND, built=build.CHART_PROGRAMS),
     "workflows": Need(("actionlint",), build.TOOLS_COMMAND, built=build.WORKFLOW_PROGRAMS),
     "torch": Need((), "install the extra `learn`: requirements/learn.txt", demanded_in_ci=False, library="torch"),
@@ -187,7 +187,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "tmpfs: fills a file system of its own")
     config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server, built by `make cluster`")
     config.addinivalue_line("markers", "pods: needs a real cluster with a node, which root builds with `make cluster`")
-    config.addinivalue_line("markers", "kwok: needs kwok and a control plane, built by `python -m tests.cluster.run build`")
+    config.addinivalue_line("markers", "core: of those with pods, the shortest way through all of it, on one cluster (make e2e CORE=1)")
+    config.addinivalue_line("markers", "kwok: needs kwok and a control plane, built by `python -m tests.cluster.run build --kwok`")
     config.addinivalue_line("markers", f"charts: needs helm, kubeconform and kube-score, built by `{build.TOOLS_COMMAND}`")
     config.addinivalue_line("markers", f"workflows: needs actionlint, built by `{build.TOOLS_COMMAND}`")
     hypothesis.settings.register_profile("here", print_blob=True, deadline=None)

@@ -164,6 +164,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("command", choices=["up", "down", "status", "build", "tools", "load", "hold"])
     parser.add_argument("--folder", type=Path, default=cache() / "run", help="where kubeconfig, keys, data and logs lie")
     parser.add_argument("--api-only", action="store_true", help="etcd and kube-apiserver alone: enough for the resource itself")
+    parser.add_argument("--kwok", action="store_true", help="build: kwok as well, for nodes that are not there")
     parser.add_argument("--from-source", action="store_true", help="build from Go modules even where kind could be used")
     given = parser.parse_args(arguments)
     folder, whole = given.folder.resolve(), not given.api_only
@@ -174,7 +175,7 @@ def main(arguments: list[str]) -> int:
             down(folder)
         elif given.command == "build":
             make_ready(whole=whole)
-            build((KWOK,) if whole else (), say)
+            build((KWOK,) if given.kwok else (), say)
         elif given.command == "tools":
             build((*CHART_PROGRAMS, *WORKFLOW_PROGRAMS), say)
         elif given.command == "load":

@@ -82,6 +82,7 @@ def entries(of: Installation, address: str, status: str = "all") -> set[str]:
     return {order["id"] for order in listed if order["side"] == "buy"}
 
 
+@pytest.mark.core
 def test_a_person_sees_that_it_is_ready(session: Installation) -> None:
     """The table of `kubectl get tsys` has its columns and says so, and `kubectl wait` returns."""
     table = session.api.table(SYSTEMS)
@@ -97,6 +98,7 @@ def test_a_person_sees_that_it_is_ready(session: Installation) -> None:
         say(f"kubectl get tsys\n{shown}")
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(("group", "plural", "edit"), OWNED, ids=[plural for _group, plural, _edit in OWNED])
 def test_an_edited_object_is_put_right(session: Installation, group: str, plural: str, edit: Object) -> None:
     """Within five seconds it says again what it should."""
@@ -106,6 +108,7 @@ def test_an_edited_object_is_put_right(session: Installation, group: str, plural
     wait(f"{plural} {before['metadata']['name']}: edit undone", lambda: differs(session.get(path), edit), REPAIRED_WITHIN_SECONDS)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(("group", "plural"), [(group, plural) for group, plural, _edit in OWNED], ids=[plural for _g, plural, _e in OWNED])
 def test_a_deleted_object_comes_back(session: Installation, group: str, plural: str) -> None:
     """Within five seconds there is one of the same name with another identity."""
@@ -120,6 +123,7 @@ def test_a_deleted_object_comes_back(session: Installation, group: str, plural: 
     wait(f"{plural} {before['name']}: made again", made_again, REPAIRED_WITHIN_SECONDS)
 
 
+@pytest.mark.core
 def test_foreign_fields_stay(session: Installation) -> None:
     """What another manager adds to our object is not ours to take away."""
     path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAME}-monitor"
@@ -177,6 +181,7 @@ def test_an_operator_killed_mid_apply_restarts_nothing(session: Installation) ->
     assert session.lives(NAME) == before
 
 
+@pytest.mark.core
 def test_the_day_ends_flat(session: Installation) -> None:
     """After all that: orders were filled, at the close nothing is held, and the auditor finds nothing."""
     wait(f"{NAME}: the market has closed", lambda: session.venue(NAME, "/simulator/clock")["finished"], 400)
@@ -205,6 +210,7 @@ def test_nothing_is_written_at_rest(session: Installation) -> None:
     say(f"writes in {IDLE_SECONDS:.0f} idle seconds: {len(written)}")
 
 
+@pytest.mark.core
 def test_delete_leaves_the_volumes_and_a_new_one_takes_them_up(session: Installation) -> None:
     """Nothing but retained claims stays of a deleted system; the same name finds the same volumes again."""
     before = claims(session)
@@ -218,6 +224,7 @@ def test_delete_leaves_the_volumes_and_a_new_one_takes_them_up(session: Installa
     assert claims(session) == before
 
 
+@pytest.mark.core
 def test_what_halted_it_holds_until_a_person_clears_it(session: Installation) -> None:
     """The deletion halted the system in the journal that was taken up again: it opens nothing until the latch is cleared by its id, name and reason."""
     trading = wait(f"{NAME}: halted", lambda: (said := session.trading(NAME)).get("state") == "Halted" and said, 30)
