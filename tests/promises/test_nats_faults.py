@@ -18,6 +18,7 @@ from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.domain.errors import NotAuthorized, OutcomeUnknown, RequestRefused, TryAgain
 from tradingsystem.interfaces import Entry
 from tradingsystem.messages.subjects import Subjects
+from tradingsystem.process.runner import loop_factory
 from tradingsystem.telemetry import metrics
 
 pytestmark = pytest.mark.nats
@@ -65,6 +66,32 @@ def test_a_dead_read_loop_is_noticed_and_replaced(server: RunningServer) -> None
         await bus.close()
 
     run(main())
+
+
+def test_a_socket_that_closes_under_the_client_is_only_lost(server: RunningServer) -> None:
+    """Between the socket's end and the moment at which the client notices, whoever sends or waits is told to try again; nothing else comes up."""
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            bus = NatsBus(server.as_user("ingestion", **FAST))
+            await bus.open()
+            connection, client = bus.connection, bus.connection._client
+            assert client is not None
+            client._transport._io_writer.transport.abort()  # as when the kernel says that the other side is gone
+            refused = 0
+            while connection._client is client and client.is_connected:
+                try:
+                    connection.send(SUBJECTS.tape, b"into the void")
+                    await connection.flush()
+                except TryAgain:
+                    refused += 1
+                await asyncio.sleep(0)
+            assert refused
+            await until(lambda: connection.up)
+            await bus.close()
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())
 
 
 def test_nothing_leaves_late(server: RunningServer) -> None:

@@ -36,6 +36,20 @@ class EncryptedWhereAsked(Client):
         command: bytes = super()._connect_command()
         return command
 
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """nats-py's flusher ends when the socket closes under it. Whoever publishes before its reader has noticed would write to that socket himself: to
+        uvloop that is a mistake of the program, and it would end the service."""
+        if self.is_connected and (self._flusher_task is None or self._flusher_task.done()):
+            raise nats.errors.ConnectionClosedError
+        return await super()._flush_pending(force_flush)
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        """The same of a ping, which nats-py writes past what waits."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is None or writer.is_closing():
+            raise nats.errors.ConnectionClosedError
+        await super()._send_ping(future)
+
     def peer_certificate(self) -> Mapping[str, Any] | None:
         """What the server showed; None without TLS."""
         encrypted = self._encrypted()
