@@ -14,6 +14,7 @@ import yaml
 
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
+from tests.operator.operating import Place, place
 from tradingsystem.spec.crd import NAME
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,13 @@ def api(bare_api: Api) -> Api:
     assert status == 201, answer
     established(bare_api)
     return bare_api
+
+
+@pytest.fixture
+def here(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Place]:
+    """A namespace of the test's own."""
+    with place(plane, api, tmp_path) as made:
+        yield made
 
 
 def established(api: Api) -> dict[str, str]:

@@ -6,15 +6,12 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
-from tests.operator.operating import Place, place
+from tests.operator.operating import Place
 from tests.promises.waiting import run, until
 from tests.spec.documents import document
 from tradingsystem_operator import access
@@ -24,13 +21,6 @@ from tradingsystem_operator.queue import SystemKey
 from tradingsystem_operator.settings import parse
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def here(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Place]:
-    """A namespace of the test's own."""
-    with place(plane, api, tmp_path) as made:
-        yield made
 
 
 class Heard:

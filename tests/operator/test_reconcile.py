@@ -8,17 +8,15 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.api import Api
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.waiting import until
-from tests.operator.operating import Place, place
+from tests.operator.operating import Place
 from tests.promises.server import RunningServer
 from tests.spec.documents import document
 from tradingsystem.messages.permissions import permissions
@@ -31,13 +29,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 REPAIRED_SECONDS = NOTICED_SECONDS = 5.0
 POKE = {"metadata": {"annotations": {"example.com/poke": "1"}}}
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
-
-
-@pytest.fixture
-def here(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Place]:
-    """A namespace of the test's own."""
-    with place(plane, api, tmp_path) as made:
-        yield made
 
 
 def settled(here: Place, name: str = "momentum", changes: dict[str, Any] | None = None) -> list[tuple[Kind, Object]]:

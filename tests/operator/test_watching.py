@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
-from tests.operator.operating import Place, place
+from tests.operator.operating import Place
 from tests.promises.waiting import run, until
 from tradingsystem_operator import access
 from tradingsystem_operator.cluster import Cluster
@@ -23,13 +21,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 MANY = 120
 """More connections than an HTTP client keeps unless it is told otherwise."""
-
-
-@pytest.fixture
-def here(plane: ControlPlane, api: Api, tmp_path: Path) -> Iterator[Place]:
-    """A namespace of the test's own."""
-    with place(plane, api, tmp_path) as made:
-        yield made
 
 
 @contextlib.asynccontextmanager

@@ -45,7 +45,7 @@ class EncryptedWhereAsked(Client):
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         """The same of a ping, which nats-py writes past what waits."""
-        writer = getattr(self._transport, "_io_writer", None)
+        writer = self._writer()
         if writer is None or writer.is_closing():
             raise nats.errors.ConnectionClosedError
         await super()._send_ping(future)
@@ -56,8 +56,12 @@ class EncryptedWhereAsked(Client):
         return encrypted.getpeercert() if encrypted is not None else None
 
     def _encrypted(self) -> ssl.SSLObject | None:
-        writer = getattr(self._transport, "_io_writer", None)
+        writer = self._writer()
         return writer.get_extra_info("ssl_object") if writer is not None else None
+
+    def _writer(self) -> asyncio.StreamWriter | None:
+        """Of the socket; None while there is none."""
+        return getattr(self._transport, "_io_writer", None)
 
 
 def finish(publication: Coroutine[Any, Any, None]) -> None:
