@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HALF_DAY = ("--date", "2026-11-27")  # the session ends at 13:00: three and a half hours of market time
-SMALL = ("--symbols", "60", "--speed", "400")
+SMALL = ("--symbols", "60", "--speed", "200")
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:

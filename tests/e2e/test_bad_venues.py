@@ -19,6 +19,7 @@ from tests.e2e.running import AUDITOR, Running, manifest
 pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(300)]
 
 SPEED = 150
+TRADE = '[{"ev":"T","sym":"SPY","x":4,"i":"1","z":1,"p":%s,"s":100,"t":1772461800000}]'
 
 
 class Disturbed:
@@ -46,16 +47,15 @@ class Disturbed:
                 found[reason] = found.get(reason, 0.0) + float(line.rsplit(" ", 1)[1])
         return found
 
-    def counted(self, value: str, reason: str, times: int = 1) -> None:
-        """Send a frame instead of a real one and wait until it is counted under that reason."""
+    def counted(self, reason: str, **fault: Any) -> None:
+        """Let one frame of the market feed suffer that and wait until it is counted under that reason."""
         before = self.refused_rows().get(reason, 0.0)
-        self.disturb(stream=[{"endpoint": "/stocks", "kind": "Raw", "value": value, "count": times, "times": 1}])
+        self.disturb(stream=[{"endpoint": "/stocks", **fault}])
         self.running.until(lambda: self.refused_rows().get(reason, 0.0) > before, 30)
 
-    def trade(self, price: str) -> str:
-        """A trade frame of this moment."""
-        at_ms = self.running.ask("/simulator/clock")["market_ns"] // 10**6
-        return f'[{{"ev":"T","sym":"SPY","x":4,"i":"1","z":1,"p":{price},"s":100,"t":{at_ms}}}]'
+    def instead(self, value: str, reason: str, times: int = 1) -> None:
+        """The same for a frame that is sent in place of a real one."""
+        self.counted(reason, kind="Raw", value=value, count=times)
 
     def fired(self, kind: str, endpoint: str) -> bool:
         """Whether such a fault has hit."""
@@ -77,14 +77,14 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
 def test_bad_market_data_is_counted_and_dropped(day: Disturbed) -> None:
     """Garbage, half frames, nesting, NaN, strings and unknown events: each under its reason, and no process falls."""
     pids = day.running.note["pids"]
-    day.counted("{[ not json", "not_an_array")
-    day.counted('{"ev":"T"}', "not_an_array")
-    day.counted("[", "not_an_array", times=100_000)
-    day.counted('[{"ev":"ZZ","sym":"SPY"}]', "unknown_event")
-    day.counted(day.trade("NaN"), "not_an_array")
-    day.counted(day.trade('"many"'), "bad_field")
-    day.counted(day.trade("1e400"), "bad_field")
-    day.counted(day.trade("-5"), "not_positive")
+    day.instead("{[ not json", "not_an_array")
+    day.instead('{"ev":"T"}', "not_an_array")
+    day.instead("[", "not_an_array", times=100_000)
+    day.instead('[{"ev":"ZZ","sym":"SPY"}]', "unknown_event")
+    day.instead(TRADE % "NaN", "not_an_array")
+    day.instead(TRADE % '"many"', "bad_field")
+    day.instead(TRADE % "1e400", "bad_field")
+    day.counted("not_positive", kind="Rewrite", match='"ev":"T"', path="p", value=-5)  # of this moment: an old one is refused as old
     lost = len(day.running.lines)
     day.disturb(stream=[{"endpoint": "/stocks", "kind": "Raw", "value": "x", "count": 20_000_000, "times": 1}])
     day.running.until(lambda: day.fired("Raw", "/stocks"), 30)

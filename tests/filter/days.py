@@ -25,13 +25,17 @@ OPEN_NS = opened().session.open_ns
 EPOCH = 1_000
 
 
-def spec_of(*, symbols_max: int = 16, probe: bool = False) -> FilterSlice:
+def spec_of(*, symbols_max: int = 16, probe: bool = False, speed: int = 60) -> FilterSlice:
     """The slice of a small simulated system."""
     document = {
         "apiVersion": "tradingsystem.dev/v1alpha1",
         "kind": "TradingSystem",
         "metadata": {"name": "momentum"},
-        "spec": {"mode": "Simulation", "universe": {"symbolsMax": symbols_max}, "simulation": {"signals": "Probe" if probe else "Model"}},
+        "spec": {
+            "mode": "Simulation",
+            "universe": {"symbolsMax": symbols_max},
+            "simulation": {"signals": "Probe" if probe else "Model", "speed": speed},
+        },
     }
     system = msgspec.convert(document, TradingSystem)
     found = slice_of("filter", system)
@@ -137,8 +141,10 @@ class TapeMaker:
 
     def lift(self, symbol: int, price: float, shares: float = 50_000.0) -> Rows:
         """Rows that make a symbol a candidate: heavy trading at that price, quoted a cent wide."""
-        at_ns = self.now_ns
-        return concatenate([trade(symbol, at_ns, price, shares), self.quote(symbol, price)])
+        return concatenate([self.trade(symbol, price, shares), self.quote(symbol, price)])
+
+    def trade(self, symbol: int, price: float, shares: float) -> Rows:
+        return trade(symbol, self.now_ns, price, shares)
 
     def quote(self, symbol: int, price: float, spread: float = 0.02) -> Rows:
         return row(RowKind.QUOTE, symbol, self.now_ns, price - spread / 2, price + spread / 2, 500.0, 300.0)

@@ -105,15 +105,15 @@ def test_late_cuts_have_no_signals_and_leave_the_window_alone() -> None:
     np.testing.assert_array_equal(before["ring"], decider.windows[1].snapshot()["ring"])
 
 
-def probe_day(seed_batches: int) -> list[Signal]:
-    """An hour in which every symbol is quoted and a little traded, under the probe schedule."""
-    spec = spec_of(probe=True)
+def probe_day(batches: int, speed: int = 60, quoted_from: int = 0) -> list[Signal]:
+    """So many times five seconds in which every symbol is a little traded, and quoted from that batch on, under the probe schedule."""
+    spec = spec_of(probe=True, speed=speed)
     state, decider, tape = create(spec), Decider(spec, serving()), TapeMaker(COUNT)
     inference = decider.serving.inference
     assert isinstance(inference, Formula)
     found: list[Signal] = []
-    for _ in range(seed_batches):
-        rows = [tape.lift(symbol, 100.0, 10.0) for symbol in range(COUNT)]
+    for place in range(batches):
+        rows = [tape.lift(symbol, 100.0, 10.0) if place >= quoted_from else tape.trade(symbol, 100.0, 10.0) for symbol in range(COUNT)]
         swept = step(state, [tape.batch(*rows, seconds=5.0)])
         assert not decider.asks_model(swept)
         found += decider.decide(state, swept, None, CutOutcome.NONE)[1]
@@ -129,6 +129,13 @@ def test_probes_follow_the_schedule_and_are_marked() -> None:
     gaps = {round((later.at_ns - earlier.at_ns) / NS_PER_MINUTE) for earlier, later in itertools.pairwise(found)}
     assert gaps == {15}
     assert [signal.id for signal in found] == [signal.id for signal in probe_day(720)]
+
+
+@pytest.mark.parametrize(("speed", "probes"), [(60, 0), (200, 1), (1_000, 1)])
+def test_a_fast_market_waits_longer_for_a_quote(speed: int, probes: int) -> None:
+    """A subscription takes machine time: a hundred seconds of market time are too late for a slow market and half a second for a fast one."""
+    moment, late = 10 * 60 // 5, 100 // 5
+    assert len(probe_day(moment + 60, speed, quoted_from=moment + late)) == probes
 
 
 def test_wanted_symbols_stay_for_a_while() -> None:

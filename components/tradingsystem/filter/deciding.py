@@ -106,7 +106,8 @@ class Decider:
         self.windows = {serving.version: ConfidenceWindow(serving.manifest.confidence_reference)}
         self.book = SignalBook(spec.system, spec.ensemble)
         probing = spec.mode is Mode.SIMULATION and spec.simulation.signals is Signals.PROBE
-        self.probes = Probes(spec.simulation.seed, spec.universe.spread_max_basis_points / 1e4) if probing else None
+        spread_max = spec.universe.spread_max_basis_points / 1e4
+        self.probes = Probes(spec.simulation.seed, spread_max, spec.simulation.speed) if probing else None
         self.judged: tuple[Judged, ...] = ()  # of the last cut
         self._members = frozenset(spec.ensemble.members)
         self._split = Split(0, 0)

@@ -1,7 +1,7 @@
 """A seeded schedule that exercises the order path on any data. Simulation only; every signal it makes is marked as a probe.
 
 It ignores rules and models, never the funnel's bounds of tradability: a symbol is drawn a minute ahead, so that its quotes are subscribed when its
-moment comes.
+moment comes. A subscription takes machine time, so both waits grow with the speed of market time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tradingsystem.market.state import MarketState
 FIRST_AFTER_OPEN_NS = 10 * NS_PER_MINUTE
 LAST_BEFORE_CLOSE_NS = 45 * NS_PER_MINUTE
 EVERY_NS = 15 * NS_PER_MINUTE
-AHEAD_NS = 60 * NS_PER_SECOND
-PATIENCE_NS = 60 * NS_PER_SECOND  # how long a drawn symbol may take to be quoted
+WAIT_NS = 60 * NS_PER_SECOND  # from the draw to the moment, and again until a quote is there; max(this, speed x 1 s)
+WAIT_MAX_NS = 2 * EVERY_NS // 5  # both waits end before the next draw
 CHANCES = (0.75, 0.70, 1.0)  # p, p_low, confidence: enough for a quarter Kelly to size the smallest position, even without VIX
 
 
@@ -30,8 +30,14 @@ class Probes:
 
     seed: int
     spread_max: float
+    speed: float = 1.0
     done: int = -1  # last moment that has passed
     drawn: str = ""
+
+    @property
+    def wait_ns(self) -> int:
+        """How long before its moment a symbol is drawn, and how long after it a quote may take; market time."""
+        return min(max(WAIT_NS, int(self.speed * NS_PER_SECOND)), WAIT_MAX_NS)
 
     def wanted(self) -> frozenset[str]:
         """The symbol whose quotes the next probe needs."""
@@ -44,7 +50,7 @@ class Probes:
             return None
         now_ns = market.now_ns
         since_ns = now_ns - session.open_ns - FIRST_AFTER_OPEN_NS
-        moment = (since_ns + AHEAD_NS) // EVERY_NS
+        moment = (since_ns + self.wait_ns) // EVERY_NS
         if moment < 0 or now_ns > session.close_ns - LAST_BEFORE_CLOSE_NS or moment <= self.done:
             return None
         at_ns = moment * EVERY_NS
@@ -56,7 +62,7 @@ class Probes:
         if tradability.quoted(market, row, self.spread_max):
             self._finish(int(moment))
             return row
-        if since_ns > at_ns + PATIENCE_NS:
+        if since_ns > at_ns + self.wait_ns:
             self._finish(int(moment))
         return None
 

@@ -185,7 +185,7 @@ class Connection:
         elif kind is StreamFaultKind.REWRITE:
             self._put(rewrite(payload, fault), text)
         elif kind is StreamFaultKind.RAW:
-            self._put(fault.value.encode() * fault.count, text)
+            self._put(str(fault.value).encode() * fault.count, text)
         elif kind is StreamFaultKind.TRUNCATE:
             self._put(payload[: len(payload) // 2], text)
         elif kind is StreamFaultKind.CLOSE:

@@ -22,7 +22,7 @@ class StreamFaultKind(enum.StrEnum):
     REORDER = "Reorder"  # the frame leaves after the next one
     DROP = "Drop"
     DELAY = "Delay"  # the frame alone is late by `delay_ms`; later ones overtake it
-    REWRITE = "Rewrite"  # JSON only: `path` (dotted) gets `value`, or is removed when `remove`
+    REWRITE = "Rewrite"  # JSON only: `path` (dotted) gets `value`, a text or a number, or is removed when `remove`
     RAW = "Raw"  # `value`, `count` times over, is sent instead of the frame: garbage, unknown events, frames of any size
     TRUNCATE = "Truncate"  # only the first half of the frame is sent
     CLOSE = "Close"  # close with `code` instead of sending
@@ -71,7 +71,7 @@ class StreamFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     delay_ms: Count = 0
     code: int = 1011
     path: str = ""
-    value: str = ""
+    value: str | float = ""
     remove: bool = False
 
 
