@@ -103,6 +103,11 @@ class ControlChannel:
             await asyncio.gather(keeper, return_exceptions=True)
             metrics.channels.labels(connected="false").dec()
 
+    @property
+    def connected(self) -> bool:
+        """Whether anything can be asked now."""
+        return self._client is not None
+
     def fact(self, settings: bytes, live_hash: str) -> ControlFact:
         """What is known now. ``settings``: what should be in force, ``live_hash`` its hash."""
         now = time.monotonic()
@@ -110,9 +115,9 @@ class ControlChannel:
         known = self._journaled
         acknowledged = known is not None and known.spec == settings and beat is not None and beat.live_generation >= known.generation
         return ControlFact(
-            connected=self._client is not None,
-            problem="" if self._client is not None else self._problem,
-            unreachable_seconds=0.0 if self._client is not None else now - self._down_since,
+            connected=self.connected,
+            problem="" if self.connected else self._problem,
+            unreachable_seconds=0.0 if self.connected else now - self._down_since,
             trading=self._trading,
             trading_age=now - self._trading_at,
             beats=dict(self._beats),

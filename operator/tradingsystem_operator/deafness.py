@@ -25,6 +25,11 @@ class Deafness:
         self._heard[key] = (uid, generation)
         self._missing.pop(key, None)
 
+    def newest(self, key: SystemKey, uid: str) -> int:
+        """The newest generation that the watch told of that very system; 0 when it told of none."""
+        known, generation = self._heard.get(key, ("", 0))
+        return generation if known == uid else 0
+
     def gone(self, key: SystemKey) -> None:
         """The watch told that it was deleted."""
         self._heard.pop(key, None)

@@ -56,6 +56,7 @@ class Operator:
         self._queue: Queue[SystemKey] = Queue(asyncio.get_running_loop().time)
         self._cluster = Cluster(access)
         self._watches = Watches(self._cluster, settings.namespaces, self._queue.add)
+        self._deafness = Deafness()
         self._reconciler = Reconciler(
             cluster=self._cluster,
             store=self._watches.store,
@@ -73,6 +74,7 @@ class Operator:
             url_of=lambda key: settings.nats_url.format(system=key.name, namespace=key.namespace),
             wake=self._queue.add,
             follow=self._watches.follow,
+            newest=self._deafness.newest,
         )
         self._leader = Leader(
             self._cluster,
@@ -81,7 +83,6 @@ class Operator:
             identity=settings.identity,
             monotonic=time.monotonic,
         )
-        self._deafness = Deafness()
         self._shown: dict[SystemKey, str] = {}
         self._unwell, self._unready = "", "it has not asked for the Lease yet"
         self.health = Health(lambda: self._unwell or self._watches.stuck(), lambda: self._unready)

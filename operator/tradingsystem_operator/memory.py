@@ -71,6 +71,7 @@ class Seen:
     warnings: list[Problem] = field(default_factory=list)
     work: Round | None = None
     engines: EngineWork = NOTHING
+    settings_tried: bool = False
 
     @property
     def annotations(self) -> Mapping[str, str]:

@@ -57,7 +57,7 @@ PASSWORD_BYTES = 24
 
 class Reconciler:
     """Rounds over all systems. ``url_of`` says where a system's message server is; ``wake`` asks for another round, now or later; ``follow`` has a system
-    woken when one of the objects changes that its spec names."""
+    woken when one of the objects changes that its spec names; ``newest`` is the generation of a system, by its uid, that the watch told last."""
 
     def __init__(
         self,
@@ -69,9 +69,10 @@ class Reconciler:
         url_of: Callable[[SystemKey], str],
         wake: Callable[[SystemKey, float], None],
         follow: Callable[[SystemKey, frozenset[Reference]], None],
+        newest: Callable[[SystemKey, str], int],
     ) -> None:
         self._cluster, self._store, self._release, self._events = cluster, store, release, events
-        self._url_of, self._wake, self._follow = url_of, wake, follow
+        self._url_of, self._wake, self._follow, self._newest = url_of, wake, follow, newest
         self._memories: dict[SystemKey, Memory] = {}
         self.said: dict[SystemKey, TradingSystemStatus] = {}
 
@@ -95,7 +96,8 @@ class Reconciler:
         await self._look_for_secrets(seen)
         reading.plan_work(seen, time.monotonic())
         if not seen.paused:
-            await self._apply(seen, is_new=is_new)
+            if not await self._apply(seen, is_new=is_new):
+                return
             await self._put_settings_in_force(seen)
             await self._clear_latch(seen)
         if seen.memory.channel is not None:
@@ -243,14 +245,21 @@ class Reconciler:
 
     # --- applying ----------------------------------------------------------------------------------------------------
 
-    async def _apply(self, seen: Seen, *, is_new: bool) -> None:
+    async def _apply(self, seen: Seen, *, is_new: bool) -> bool:
+        """All of it, or False once the spec is another: what is left is the next round's, which the same word has asked for.
+
+        Many objects on a slow API server are half a minute, and a halt must not wait for them: live settings go first, as soon as the channel is up.
+        """
         work, revision = seen.work, seen.revision
         if work is None or revision is None:
-            return
+            return True
         if is_new and not await self._store_revision(seen):
-            return
+            return True
         reading.keep_revision(seen)
         for thing in work.apply:
+            if self._newest(seen.key, seen.owner.uid) > seen.generation:
+                return False
+            await self._put_settings_in_force(seen)
             await self._ensure(seen, thing)
         for thing in work.prune:
             await self._prune(seen, thing)
@@ -259,6 +268,7 @@ class Reconciler:
             await self._events.say(
                 seen.raw, "StuckPodReplaced", f"pod {name} ran an older revision and could not become ready", action="Delete"
             )
+        return True
 
     async def _store_revision(self, seen: Seen) -> bool:
         """Keep a new revision before anything of it is applied: a process that dies in between goes on from there."""
@@ -306,10 +316,11 @@ class Reconciler:
     # --- the control channel -----------------------------------------------------------------------------------------
 
     async def _put_settings_in_force(self, seen: Seen) -> None:
-        """Journal the live settings of a valid spec, unless they are the newest entry. What cannot be done now is tried again soon."""
+        """Journal the live settings of a valid spec, unless they are the newest entry: once in a round. What cannot be done now is tried again soon."""
         channel = seen.memory.channel
-        if channel is None or not seen.valid or not seen.control.connected or channel.is_in_force(seen.settings):
+        if seen.settings_tried or channel is None or not seen.valid or not channel.connected or channel.is_in_force(seen.settings):
             return
+        seen.settings_tried = True
 
         async def newest() -> bytes | None:
             raw = await self._cluster.get(TRADING_SYSTEM, seen.key.namespace, seen.key.name)

@@ -40,6 +40,7 @@ class FaultProxy:
     target_port: int
     port: int = 0
     lost_bytes: int = 0
+    delay_seconds: float = 0.0  # of each piece that a client says: a far or a busy server
     _fault: Fault = Fault.NONE
     _trigger: bytes = b""
     _triggered: threading.Event = field(default_factory=threading.Event)
@@ -143,6 +144,8 @@ class FaultProxy:
     async def _pump(self, pair: _Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, asked: bool) -> None:
         with contextlib.suppress(ConnectionError):
             while piece := await reader.read(PIECE_BYTES):
+                if asked and self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
                 if asked and self._trigger and self._trigger in piece:
                     self._trigger = b""
                     writer.write(piece)

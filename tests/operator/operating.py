@@ -79,11 +79,11 @@ class Place:
         status, answer = api.ask("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
         assert status == 201, answer
 
-    def operate(self, *flags: str, nats_port: int = 1, ready: bool = True) -> Running:
-        """An operator on this namespace alone. ``nats_port``: where its systems' message server is."""
+    def operate(self, *flags: str, nats_port: int = 1, ready: bool = True, kubeconfig: Path | None = None) -> Running:
+        """An operator on this namespace alone. ``nats_port``: where its systems' message server is. ``kubeconfig``: another way to the API server."""
         log = self._folder / f"operator-{len(self._running)}.log"
         command = [
-            *(sys.executable, "-m", "tradingsystem_operator", "--kubeconfig", str(self._plane.kubeconfig)),
+            *(sys.executable, "-m", "tradingsystem_operator", "--kubeconfig", str(kubeconfig or self._plane.kubeconfig)),
             *("--namespace", self.namespace, "--lease-namespace", self.namespace, "--components-image", "example/components:1"),
             *("--release-version", "1.0.0", "--nats-url", f"nats://127.0.0.1:{nats_port}"),
             *("--metrics-host", "127.0.0.1", "--metrics-port", "0", *flags),

@@ -21,6 +21,7 @@ import pytest
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.waiting import until
+from tests.faults.proxy import FaultProxy
 from tests.operator.operating import Place, Running, place
 from tests.operator.speaking import Execution
 from tests.operator.systems import EVENING_NS, position
@@ -245,6 +246,25 @@ def test_a_restarted_operator_journals_nothing_anew(scene: Scene) -> None:
     until("the new one has heard and looked", lambda: again.metric("control_channels") >= 1 and again.metric("reconciles_total") >= 5)
     scene.here.said("momentum", "Progressing", "Settled")
     assert len(scene.execution.applied) == count
+
+
+def test_a_halt_does_not_wait_for_objects(scene: Scene, plane: ControlPlane, tmp_path: Path) -> None:
+    """An operator that begins to lead applies every object, which on a slow API server takes long: a halt that comes meanwhile is in force before that."""
+    scene.running.end()
+    proxy = FaultProxy(plane.port, delay_seconds=0.2).start()
+    slow = tmp_path / "slow.conf"
+    slow.touch(0o600)
+    slow.write_text(plane.kubeconfig.read_text().replace(plane.server, f"https://127.0.0.1:{proxy.port}"))
+    try:
+        again = scene.here.operate(nats_port=scene.server.settings.port, kubeconfig=slow)
+        until("it has begun to apply", lambda: again.metric("writes_total") >= 2)
+        scene.edit({"spec": {"trading": {"state": "Halted"}}})
+        until("the halt is in force", lambda: b'"Halted"' in scene.execution.applied[-1].spec)
+        assert again.metric("writes_total") < len(scene.here.owned("momentum")) / 2
+        scene.here.said("momentum", "Progressing", "Settled")
+        again.end()
+    finally:
+        proxy.stop()
 
 
 def test_an_unsafe_change_waits_while_positions_are_open_and_then_goes(scene: Scene) -> None:
