@@ -145,7 +145,8 @@ class FaultProxy:
         with contextlib.suppress(ConnectionError):
             while piece := await reader.read(PIECE_BYTES):
                 if asked and self.delay_seconds:
-                    await asyncio.sleep(self.delay_seconds)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._end.wait(), self.delay_seconds)
                 if asked and self._trigger and self._trigger in piece:
                     self._trigger = b""
                     writer.write(piece)
