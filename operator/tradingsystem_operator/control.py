@@ -25,7 +25,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tradingsystem.adapters.nats_client import EncryptedWhereAsked, discarded
+from tradingsystem.adapters.nats_client import EncryptedWhereAsked, discarded, ended
 from tradingsystem.domain.control import Beat, Command, CommandAnswer, ModelsState, SpecApplied
 from tradingsystem.domain.errors import RequestRefused, TryAgain
 from tradingsystem.domain.trading import TradingStatus
@@ -99,8 +99,7 @@ class ControlChannel:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             self._down("left")
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await ended(keeper)
             metrics.channels.labels(connected="false").dec()
 
     @property

@@ -147,7 +147,7 @@ def test_two_of_three_gone(cluster: RunningCluster, back_after: Tell) -> None:
         await venue.until(lambda: venue.shares("AAA") == 0, BACK_SECONDS)
         back_after(time.monotonic() - back)
         assert venue.shares("BBB") == 0
-        intents = await intents_of(venue.journal)
+        intents = await insisted(lambda: intents_of(venue.journal))
         assert len(intents) == len(set(intents))
         await running.stop()
         for journal in (venue.journal, venue.signals):

@@ -14,6 +14,7 @@ import pytest
 from tests.promises.server import RunningServer
 from tests.promises.waiting import run, until
 from tradingsystem.adapters.nats import NatsBus
+from tradingsystem.adapters.nats_client import ended
 from tradingsystem.adapters.nats_journal import NatsJournal, NatsTape
 from tradingsystem.domain.errors import NotAuthorized, OutcomeUnknown, RequestRefused, TryAgain
 from tradingsystem.interfaces import Entry
@@ -64,6 +65,25 @@ def test_a_dead_read_loop_is_noticed_and_replaced(server: RunningServer) -> None
         await until(lambda: heard)
         assert heard == [b"again"]
         await bus.close()
+
+    run(main())
+
+
+def test_a_cancellation_that_is_dropped_is_said_again() -> None:
+    """Else whoever closes a connection that is just being made, and waits for its keeper, waits for ever: Python 3.11 drops it in nats-py's hands."""
+
+    async def main() -> None:
+        greeted = asyncio.get_running_loop().create_future()
+
+        async def keep() -> None:
+            await asyncio.wait_for(greeted, 60)
+            await asyncio.Event().wait()
+
+        keeper = asyncio.create_task(keep())
+        await asyncio.sleep(0)
+        greeted.set_result(None)  # in the very turn in which the connection is closed
+        await ended(keeper)
+        assert keeper.cancelled()
 
     run(main())
 

@@ -18,6 +18,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.nats import NatsConnection, NatsSubscription
+from tradingsystem.adapters.nats_client import ended
 from tradingsystem.domain.errors import InvalidInput, RequestRefused, TryAgain
 from tradingsystem.interfaces import Entry
 
@@ -199,8 +200,7 @@ class Reader:
         self._closed = True
         self._unwatch()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
         await self._leave()
 
     async def _leave(self) -> None:

@@ -29,7 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.certificates import CertificateWatch, reason_of
-from tradingsystem.adapters.nats_client import EncryptedWhereAsked, TlsRefused, discarded, finish, flushed
+from tradingsystem.adapters.nats_client import EncryptedWhereAsked, TlsRefused, discarded, ended, finish, flushed
 from tradingsystem.adapters.nats_encryption import is_refusal, trusted
 from tradingsystem.domain.errors import BrokenInvariant, NotAuthorized, TryAgain
 from tradingsystem.interfaces import Delivery
@@ -130,8 +130,7 @@ class NatsConnection:
             if self.up:
                 with contextlib.suppress(TryAgain):
                     await self.flush()
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await ended(keeper)
         await self._drop_client()
 
     @property

@@ -19,6 +19,7 @@ from tradingsystem.domain.errors import BrokenInvariant
 from tradingsystem.spec.messaging import is_encrypted
 
 FLUSH_TURNS_MAX = 10_000
+CANCEL_AGAIN_SECONDS = 0.2
 
 
 class TlsRefused(nats.errors.Error):
@@ -82,6 +83,15 @@ async def flushed(client: Client, timeout_seconds: float) -> None:
                 break
             await asyncio.sleep(0)
         await client.flush(max(1, int(timeout_seconds)))
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task that uses a client, until it has ended. Once is not enough: ``asyncio.wait_for`` of Python 3.11, by which nats-py connects and asks, drops
+    a cancellation that comes in the same turn as what it waits for."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(task, return_exceptions=True)  # what it failed with, nobody waits for any more
 
 
 async def discarded(client: Client) -> None:
