@@ -69,6 +69,25 @@ def test_a_dead_read_loop_is_noticed_and_replaced(server: RunningServer) -> None
     run(main())
 
 
+def test_who_gave_up_waiting_for_the_server_makes_nobody_deaf(server: RunningServer) -> None:
+    """The answer to a flush that was cancelled comes all the same: the connection stands, and hears on."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("ingestion", **FAST))
+        await bus.open()
+        client = bus.connection._client
+        assert client is not None
+        impatient = asyncio.create_task(client.flush())
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await bus.connection.flush()
+        assert client._reading_task is not None
+        assert not client._reading_task.done()
+        await bus.close()
+
+    run(main())
+
+
 def test_a_cancellation_that_is_dropped_is_said_again() -> None:
     """Else whoever closes a connection that is just being made, and waits for its keeper, waits for ever: Python 3.11 drops it in nats-py's hands."""
 

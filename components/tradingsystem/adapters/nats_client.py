@@ -51,6 +51,13 @@ class EncryptedWhereAsked(Client):
             raise nats.errors.ConnectionClosedError
         await super()._send_ping(future)
 
+    async def _process_pong(self) -> None:
+        """nats-py answers whoever asked, also who has given up: when the answer to a flush came that was cancelled or took too long, its reader ended, and
+        the connection was deaf."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     def peer_certificate(self) -> Mapping[str, Any] | None:
         """What the server showed; None without TLS."""
         encrypted = self._encrypted()

@@ -30,6 +30,7 @@ from tradingsystem.process.nats_server import NatsServer
 from tradingsystem.process.runner import EXIT_INPUT, EXIT_OK, EXIT_UNAUTHORIZED
 from tradingsystem.process.triton_server import TritonServer
 from tradingsystem.spec import Workload
+from tradingsystem.telemetry import logs
 
 PAUSES_SECONDS = (0.0, 0.25, 1.0, 2.0, 5.0, 10.0)
 SELDOM_SECONDS = 15.0
@@ -168,13 +169,13 @@ class Supervisor:
             if self._is_stopping():
                 return
             pause = child.fell(time.monotonic())
-            reason = last_reason(self._run.log_file(child.workload.name)) if status > 0 else ""
+            seldom = status in {EXIT_INPUT, EXIT_UNAUTHORIZED}
+            reason = last_reason(self._run.log_file(child.workload.name), logs.CANNOT_START if seldom else "") if status > 0 else ""
             self._told(Happening(child.workload.name, "ended", f"{_status_words(status)}{f': {reason}' if reason else ''}"))
             if status == EXIT_INPUT and not self.everybody_ready.is_set():
                 self._refused = f"{child.workload.name} cannot start: {reason or _status_words(status)}"
                 self.stop()
                 return
-            seldom = status in {EXIT_INPUT, EXIT_UNAUTHORIZED}
             pause = SELDOM_SECONDS if seldom else pause
             self._told(Happening(child.workload.name, "restarting", f"in {pause:g} s" if pause else "at once"))
             await asyncio.sleep(pause)
@@ -311,8 +312,8 @@ def _status_words(status: int) -> str:
     return f"exit status {status}"
 
 
-def last_reason(path: Path) -> str:
-    """The last error of a process, from its log: what a person would look for first."""
+def last_reason(path: Path, named: str = "") -> str:
+    """The last error of a process, or the last of that name, from its log: what a person would look for first."""
     if not path.exists():
         return ""
     with path.open("rb") as file:
@@ -323,7 +324,7 @@ def last_reason(path: Path) -> str:
             event = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if isinstance(event, dict) and event.get("level") == "error":
+        if isinstance(event, dict) and event.get("level") == "error" and named in {"", event.get("event")}:
             words = event.get("reason") or str(event.get("exception", "")).strip().rsplit("\n", 1)[-1]
             return str(words or event.get("event"))
     return ""
