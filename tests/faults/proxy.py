@@ -146,7 +146,8 @@ class FaultProxy:
             while piece := await reader.read(PIECE_BYTES):
                 if asked and self.delay_seconds:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._end.wait(), self.delay_seconds)
+                        async with asyncio.timeout(self.delay_seconds):
+                            await self._end.wait()
                 if asked and self._trigger and self._trigger in piece:
                     self._trigger = b""
                     writer.write(piece)

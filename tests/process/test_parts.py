@@ -152,10 +152,10 @@ def test_the_last_reason_is_found(tmp_path: Path) -> None:
     path = tmp_path / "filter.log"
     assert last_reason(path) == ""
     path.write_text(
-        'not json\n{"level":"error","event":"a","reason":"old"}\n{"level":"error","event":"b","reason":"new"}\n{"level":"info"}\n'
+        'not json\n{"level":"error","event":"cannot_start","reason":"old"}\n{"level":"error","event":"b","reason":"new"}\n{"level":"info"}\n'
     )
     assert last_reason(path) == "new"
-    assert last_reason(path, "a") == "old", "what a library says after it does not hide why a process could not start"
+    assert last_reason(path, of_start=True) == "old", "what a library says after it does not hide why a process could not start"
 
 
 def test_one_source_one_build() -> None:

@@ -170,7 +170,7 @@ class Supervisor:
                 return
             pause = child.fell(time.monotonic())
             seldom = status in {EXIT_INPUT, EXIT_UNAUTHORIZED}
-            reason = last_reason(self._run.log_file(child.workload.name), logs.CANNOT_START if seldom else "") if status > 0 else ""
+            reason = last_reason(self._run.log_file(child.workload.name), of_start=seldom) if status > 0 else ""
             self._told(Happening(child.workload.name, "ended", f"{_status_words(status)}{f': {reason}' if reason else ''}"))
             if status == EXIT_INPUT and not self.everybody_ready.is_set():
                 self._refused = f"{child.workload.name} cannot start: {reason or _status_words(status)}"
@@ -312,19 +312,21 @@ def _status_words(status: int) -> str:
     return f"exit status {status}"
 
 
-def last_reason(path: Path, named: str = "") -> str:
-    """The last error of a process, or the last of that name, from its log: what a person would look for first."""
+def last_reason(path: Path, *, of_start: bool = False) -> str:
+    """The last error of a process, from its log: what a person would look for first. ``of_start``: why it could not start, whatever was logged after that."""
     if not path.exists():
         return ""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 65_536))
-        lines = file.read().splitlines()
-    for line in reversed(lines):
+        tail = file.read()
+    if of_start:
+        return logs.why_it_could_not_start(tail.decode(errors="replace"))[1]
+    for line in reversed(tail.splitlines()):
         try:
             event = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if isinstance(event, dict) and event.get("level") == "error" and named in {"", event.get("event")}:
+        if isinstance(event, dict) and event.get("level") == "error":
             words = event.get("reason") or str(event.get("exception", "")).strip().rsplit("\n", 1)[-1]
             return str(words or event.get("event"))
     return ""
