@@ -31,7 +31,7 @@ def approved(purpose: Purpose = Purpose.ENTRY) -> Approved:
         decided_at_ns=1,
         cause="signal",
     )
-    return Approved(intent=intent, digest="", approved_at_ns=1, expires_at_ns=2)
+    return Approved(intent=intent, record=b"", approved_at_ns=1, expires_at_ns=2)
 
 
 async def outcome_of_post(handler: Any, timeout_seconds: float = 5.0) -> TradingSystemError:

@@ -68,6 +68,29 @@ def test_an_order_waits_for_its_own_intent_alone() -> None:
     assert "inbox" in path[6:]
 
 
+def test_who_waits_for_an_intent_has_not_begun() -> None:
+    """While the first order's intent is being stored the second's has no task: work beside the journal would hold the first one up (decision 0016)."""
+    story: list[str] = []
+
+    async def played() -> None:
+        venue = Venue(speed=1.0)
+        journal = Written(story)
+        venue.journal = venue.signals = journal
+        async with opened(venue):
+            venue.quote("AAA", 99.98, 100.00)
+            running = Running(venue)
+            await running.start()
+            journal.answering.clear()
+            await InProcessJournal.append(journal, venue.subjects.journal_signal, encode(venue.next_signal("AAA")))
+            await venue.until(lambda: "intent handed over" in story)
+            assert sum(task.get_coro().__qualname__ == "Courier.write" for task in running.service._tasks) == 1
+            journal.answering.set()
+            await venue.until(lambda: venue.shares("AAA") == 40)
+            await running.stop()
+
+    asyncio.run(played())
+
+
 def test_a_crash_between_two_orders_leaves_a_smaller_position() -> None:
     """Killed when the first order had left and the second's intent was on its way: the next life has one covered order, and makes no second (1, 2, 8)."""
     story: list[str] = []

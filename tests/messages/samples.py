@@ -28,7 +28,7 @@ from tradingsystem.domain.control import (
     TapeNote,
     WeightsUpdated,
 )
-from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
+from tradingsystem.domain.orders import BrokerOrder, OrderClass, OrderIntent, OrderState, OrderType, OrderUpdate, Purpose, Side
 from tradingsystem.domain.outcomes import Agreement, FeatureSample, FilterModels, Outcome, Role
 from tradingsystem.domain.seals import Seal
 from tradingsystem.domain.signals import Cut, CutOutcome, Regime, Signal
@@ -89,7 +89,6 @@ AGREEMENT = Agreement(
 )
 
 SAMPLES: dict[str, tuple[Any, Any]] = {
-    "approved": (Approved(INTENT, "ab12", AT_NS, AT_NS + 5), Approved),
     "beat": (Beat("filter", "7-abc", "0.1.0+abc", 1, "f00d", 3, "ready", AT_NS, {"rows": 1.5}), Beat),
     "broker_order": (ORDER, BrokerOrder),
     "clock_tick": (ClockTick(AT_NS, 60.0, running=True, finished=False), ClockTick),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 
 from tests.promises.server import RunningServer
 from tests.promises.waiting import run, until
@@ -83,6 +84,89 @@ def test_who_gave_up_waiting_for_the_server_makes_nobody_deaf(server: RunningSer
         await bus.connection.flush()
         assert client._reading_task is not None
         assert not client._reading_task.done()
+        await bus.close()
+
+    run(main())
+
+
+def test_nothing_lies_between_the_socket_and_who_speaks_or_hears(server: RunningServer) -> None:
+    """What is published first in a turn of the loop is written in it, the rest together after it; a message is handled while it is read. All in order."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("ingestion", **FAST))
+        await bus.open()
+        client = bus.connection._client
+        assert client is not None
+        heard: list[bytes] = []
+        readers: set[object] = set()
+
+        def hear(message: Msg) -> None:
+            heard.append(message.data)
+            readers.add(asyncio.current_task())
+
+        await bus.connection.subscribe(SUBJECTS.tape, hear)
+        sent = [str(number).encode() for number in range(1_000)]
+        for at in range(0, len(sent), 4):
+            for payload in sent[at : at + 4]:
+                bus.publish(SUBJECTS.tape, payload)
+                assert (client.pending_data_size == 0) == (payload == sent[at]), "only the first is written at once"
+            await asyncio.sleep(0)
+        await until(lambda: len(heard) == len(sent))
+        assert heard == sent
+        assert readers == {client._reading_task}
+        await bus.close()
+
+    run(main())
+
+
+def test_what_is_published_behind_a_slow_socket_keeps_its_order(server: RunningServer) -> None:
+    """More than a socket takes, sent within one turn of the loop and over many, while the server does not read: nothing overtakes anything."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("ingestion"))
+        await bus.open()
+        client = bus.connection._client
+        assert client is not None
+        heard: list[int] = []
+        await bus.connection.subscribe(SUBJECTS.tape, lambda message: heard.append(int.from_bytes(message.data[:4], "big")))
+        server.pause()
+        for number in range(400):
+            bus.publish(SUBJECTS.tape, number.to_bytes(4, "big") + bytes(32 * 1024))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        waiting = client.pending_data_size
+        server.resume()
+        assert waiting > 0, "the socket was never behind, so nothing was tried"
+        await until(lambda: len(heard) == 400)
+        assert heard == list(range(400))
+        assert bus.connection._client is client
+        await bus.close()
+
+    run(main())
+
+
+def test_a_handler_that_fails_is_told_and_hears_on(server: RunningServer) -> None:
+    """What a handler raises reaches the loop's exception handler, which ends a service; the reader goes on."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("ingestion", **FAST))
+        await bus.open()
+        client = bus.connection._client
+        told: list[BaseException] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        heard: list[bytes] = []
+
+        def hear(message: Msg) -> None:
+            heard.append(message.data)
+            if message.data == b"bad":
+                raise KeyError("what it did not expect")
+
+        await bus.connection.subscribe(SUBJECTS.tape, hear)
+        for payload in (b"good", b"bad", b"good again"):
+            bus.publish(SUBJECTS.tape, payload)
+        await until(lambda: len(heard) == 3)
+        assert [type(error) for error in told] == [KeyError]
+        assert bus.connection._client is client
         await bus.close()
 
     run(main())

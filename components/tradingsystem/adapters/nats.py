@@ -43,7 +43,6 @@ MISSES_MAX = 3
 BACKOFF_SECONDS = (0.05, 1.0)
 OUTGOING_BYTES_MAX = 32 * 1024 * 1024
 DRAIN_SLICE = 256
-UNLIMITED = 1 << 40
 _FORBIDDEN = re.compile(r'violation for publish to "([^"]+)"', re.IGNORECASE)
 
 
@@ -90,7 +89,7 @@ class NatsConnection:
         self.settings = settings
         self.purpose = purpose
         self.inbox = f"_INBOX_{settings.user}.{secrets.token_hex(6)}"
-        self._client: Client | None = None
+        self._client: EncryptedWhereAsked | None = None
         self._subscriptions: list[NatsSubscription] = []
         self._watchers: list[Callable[[Change], None]] = []
         self._lost = asyncio.Event()
@@ -178,7 +177,7 @@ class NatsConnection:
             metrics.bus_connected.labels(connection=self.purpose).set(0)
             await self._drop_client()
 
-    async def _build(self) -> Client:
+    async def _build(self) -> EncryptedWhereAsked:
         wait_seconds, longest = BACKOFF_SECONDS
         while True:
             client, self._url = EncryptedWhereAsked(), next(self._urls)
@@ -343,20 +342,15 @@ class NatsSubscription:
         self._subject = subject
         self._on_message = on_message
         self._attached: Any = None
-        self._client: Client | None = None
+        self._client: EncryptedWhereAsked | None = None
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self, client: EncryptedWhereAsked) -> None:
         """Subscribe on this client. A client that dies meanwhile is noticed by its watch, not here."""
         try:
-            self._attached = await client.subscribe(
-                self._subject, cb=self._hear, pending_msgs_limit=UNLIMITED, pending_bytes_limit=UNLIMITED
-            )
+            self._attached = await client.hear(self._subject, self._on_message)
             self._client = client
         except (nats.errors.Error, OSError) as error:
             self._connection.mark_lost(f"subscribe: {type(error).__name__}")
-
-    async def _hear(self, message: Msg) -> None:
-        self._on_message(message)
 
     async def close(self) -> None:
         """Stop hearing. Idempotent."""

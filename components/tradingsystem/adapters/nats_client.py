@@ -1,4 +1,5 @@
-"""nats-py's client where its own ways do not serve: no word in clear where TLS is asked for, publish without a task, a barrier, an end that does not hang.
+"""nats-py's client where its own ways do not serve: no word in clear where TLS is asked for, speaking and hearing without a task in between, a barrier, an
+end that does not hang.
 
 nats-py goes on in clear when a server does not ask for TLS, password included, whatever the address says. The client here looks before it says who it is.
 It refuses to judge whether a connection stands: that is its owner's business. The operator, which imports nothing else from here, speaks by it as well.
@@ -9,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from tradingsystem.domain.errors import BrokenInvariant
 from tradingsystem.spec.messaging import is_encrypted
 
+UNLIMITED = 1 << 40
+BEHIND_BYTES = 1 << 16  # as many as the loop lets wait before it asks to pause
 FLUSH_TURNS_MAX = 10_000
 CANCEL_AGAIN_SECONDS = 0.2
 
@@ -28,6 +33,40 @@ class TlsRefused(nats.errors.Error):
 
 class EncryptedWhereAsked(Client):
     """A client that says nothing to a server without TLS where its address asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers: dict[int, Callable[[Msg], None]] = {}
+        self._has_spoken = False  # in this turn of the loop
+
+    async def hear(self, subject: str, handler: Callable[[Msg], None]) -> Subscription:
+        """Call ``handler`` for each message when it is read. nats-py hands it to a task of the subscription, which is the loop's next turn: between the
+        journal's answer and the order that waits for it, whatever else is due runs first."""
+
+        async def told(message: Msg) -> None:
+            handler(message)
+
+        subscription = await self.subscribe(subject, cb=told, pending_msgs_limit=UNLIMITED, pending_bytes_limit=UNLIMITED)
+        self._handlers[subscription._id] = handler
+        return subscription
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """nats-py's, for a subscription by ``hear``; what its handler raises is told as nats-py does."""
+        handler = self._handlers.get(sid)
+        if handler is None or sid not in self._subs:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        self.stats["in_msgs"] += 1
+        self.stats["in_bytes"] += len(data)
+        message = self._build_message(sid, subject, reply, data, await self._process_headers(headers))
+        try:
+            handler(message)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told
+            await self._error_cb(error)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._handlers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
 
     def _connect_command(self) -> bytes:
         """What nats-py says first, with name and password in it."""
@@ -42,7 +81,23 @@ class EncryptedWhereAsked(Client):
         uvloop that is a mistake of the program, and it would end the service."""
         if self.is_connected and (self._flusher_task is None or self._flusher_task.done()):
             raise nats.errors.ConnectionClosedError
-        return await super()._flush_pending(force_flush)
+        transport = self._transport
+        if force_flush or self._has_spoken or transport is None or not self._takes_more():
+            return await super()._flush_pending(force_flush)
+        pending, self._pending, self._pending_data_size = self._pending, [], 0
+        transport.writelines(pending)
+        self._has_spoken = True
+        asyncio.get_running_loop().call_soon(self._turn_over)
+        return None
+
+    def _takes_more(self) -> bool:
+        """Whether the socket is not behind: then what is published first in a turn of the loop is written now. nats-py leaves it to its flusher, which is the
+        next turn, after whatever else is due in this one; what follows in the same turn goes that way, together."""
+        writer = self._writer()
+        return self.is_connected and writer is not None and writer.transport.get_write_buffer_size() < BEHIND_BYTES
+
+    def _turn_over(self) -> None:
+        self._has_spoken = False
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         """The same of a ping, which nats-py writes past what waits."""

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import httptools
@@ -93,21 +93,21 @@ class WarmHttp:
     ) -> HttpAnswer:
         """See ``Http``. A GET whose warm connection turns out to be closed is sent once more on a new one."""
         payload = self._spelled(method, path, headers, query, body)
-        connection: _Connection | None = None
+        deadline = _Deadline(asyncio.get_running_loop().time() + timeout_seconds, timeout_seconds)
+        if self._slots.locked():
+            await self._slot_by(deadline)
+        else:
+            await self._slots.acquire()
         try:
-            async with asyncio.timeout(timeout_seconds), self._slots:
-                connection = await self._connection(min(CONNECT_SECONDS, timeout_seconds))
-                try:
-                    return await self._exchanged(connection, payload)
-                except NoAnswer:
-                    if method != "GET" or not connection.was_stale:
-                        raise
-                    connection = await self._connection(min(CONNECT_SECONDS, timeout_seconds), warm=False)
-                    return await self._exchanged(connection, payload)
-        except TimeoutError as error:
-            if connection is None or not connection.sent:
-                raise NotSent(f"no connection within {timeout_seconds:g} s") from error
-            raise NoAnswer(f"nothing came within {timeout_seconds:g} s") from error
+            connection = self._warm() or await self._connected(deadline)
+            try:
+                return await self._exchanged(connection, payload, deadline)
+            except NoAnswer:
+                if method != "GET" or not connection.was_stale:
+                    raise
+            return await self._exchanged(await self._connected(deadline), payload, deadline)
+        finally:
+            self._slots.release()
 
     async def close(self) -> None:
         """See ``Http``."""
@@ -115,37 +115,59 @@ class WarmHttp:
         while self._idle:
             self._idle.pop().abandon()
 
-    async def _exchanged(self, connection: _Connection, payload: bytes) -> HttpAnswer:
+    async def _slot_by(self, deadline: _Deadline) -> None:
+        """Wait until fewer requests than may be are under way. Raises ``NotSent``."""
         try:
-            answer = await connection.exchange(payload)
-        except BaseException:  # cancelled or timed out as well: whatever comes on it later belongs to a request that nobody waits for
+            async with asyncio.timeout_at(deadline.at_seconds):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise NotSent(f"{CONNECTIONS_MAX} requests have been under way for {deadline.after_seconds:g} s") from error
+
+    async def _exchanged(self, connection: _Connection, payload: bytes, deadline: _Deadline) -> HttpAnswer:
+        try:
+            answering = connection.send(payload)  # before the time is watched: a timer costs as much as the write
+            async with asyncio.timeout_at(deadline.at_seconds):
+                answer = await answering
+        except TimeoutError as error:
+            connection.abandon()
+            raise NoAnswer(f"nothing came within {deadline.after_seconds:g} s") from error
+        except BaseException:  # cancelled as well: whatever comes on it later belongs to a request that nobody waits for
             connection.abandon()
             raise
+        connection.rest()
         if connection.usable and not self._closed:
             self._idle.append(connection)
         else:
             connection.abandon()
         return answer
 
-    async def _connection(self, timeout_seconds: float, *, warm: bool = True) -> _Connection:
-        """The warm connection that was used last, or a new one. Raises ``NotSent`` or ``ssl.SSLCertVerificationError``."""
+    def _warm(self) -> _Connection | None:
+        """The connection that was used last, None when a new one is needed. Raises ``NotSent``."""
         if self._closed:
             raise NotSent("the client is closed")
         oldest = time.monotonic() - KEEP_ALIVE_SECONDS
-        while warm and self._idle:
+        while self._idle:
             connection = self._idle.pop()
             if connection.ready and connection.idle_since > oldest:
-                connection.begin()
                 return connection
             connection.abandon()
+        return None
+
+    async def _connected(self, deadline: _Deadline) -> _Connection:
+        """A new connection. Raises ``NotSent`` or ``ssl.SSLCertVerificationError``."""
+        if self._closed:
+            raise NotSent("the client is closed")
         if self._tls and self._trust is None:
             self._trust = ssl.create_default_context()
-        connecting = asyncio.get_running_loop().create_connection(_Connection, self._host, self._port, ssl=self._trust)
+        loop = asyncio.get_running_loop()
+        connecting = loop.create_connection(_Connection, self._host, self._port, ssl=self._trust)
+        began_seconds = loop.time()
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout_at(min(deadline.at_seconds, began_seconds + CONNECT_SECONDS)):
                 return (await connecting)[1]
         except TimeoutError as error:
-            raise NotSent(f"{self._host_header} did not take the connection within {timeout_seconds:g} s") from error
+            waited = loop.time() - began_seconds
+            raise NotSent(f"{self._host_header} did not take the connection within {waited:.1f} s") from error
         except ssl.SSLCertVerificationError:
             raise
         except OSError as error:
@@ -165,6 +187,13 @@ class WarmHttp:
             return head.encode("latin-1") + b"\r\n\r\n" + body
         except UnicodeEncodeError as error:
             raise NotSent("a header holds what HTTP cannot carry") from error
+
+
+class _Deadline(NamedTuple):
+    """When a request is given up, by the loop's clock, and how long after it was made that is."""
+
+    at_seconds: float
+    after_seconds: float
 
 
 @dataclass(slots=True)
@@ -188,7 +217,6 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reading: _Reading | None = None
         self.usable = True
-        self.sent = False
         self.was_stale = False
         self.idle_since = 0.0
         self._used = False
@@ -198,22 +226,19 @@ class _Connection(asyncio.Protocol):
         """Whether it may carry a request."""
         return self.usable and self._transport is not None and not self._transport.is_closing()
 
-    def begin(self) -> None:
-        """It is taken for another request, of which nothing has been sent."""
-        self.sent = False
-
-    async def exchange(self, payload: bytes) -> HttpAnswer:
-        """Send one request and wait for its answer. Raises ``NotSent`` or ``NoAnswer``."""
+    def send(self, payload: bytes) -> asyncio.Future[HttpAnswer]:
+        """Send one request; the future is its answer, or fails with ``NoAnswer``. Raises ``NotSent``."""
         if self._transport is None or not self.ready:
             raise NotSent("the connection was closed")
-        self._reading = reading = _Reading(asyncio.get_running_loop().create_future(), httptools.HttpResponseParser(self))
-        self.sent = True
+        answer: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
         self._transport.write(payload)
-        try:
-            return await reading.answer
-        finally:
-            self._reading, self._used = None, True
-            self.idle_since = time.monotonic()
+        self._reading = _Reading(answer, httptools.HttpResponseParser(self))  # nothing is heard before the loop's next turn
+        return answer
+
+    def rest(self) -> None:
+        """Its request is answered."""
+        self._reading, self._used = None, True
+        self.idle_since = time.monotonic()
 
     def abandon(self) -> None:
         """Close it at once. Idempotent."""

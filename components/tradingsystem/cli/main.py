@@ -48,5 +48,5 @@ def _main() -> None:
         sys.stderr.write(f"tradingsystem: {error}\n")
         sys.exit(EXIT_INPUT)
     except OSError as error:  # a disk that is full, a folder that may not be written: the path is all a person needs
-        sys.stderr.write(f"tradingsystem: {error.filename or 'this machine'}: {error.strerror or error}\n")
+        sys.stderr.write(f"tradingsystem: {error.filename or 'this machine'}: {error.strerror or str(error) or type(error).__name__}\n")
         sys.exit(EXIT_INPUT)

@@ -93,10 +93,10 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Approved(msgspec.Struct, frozen=True):
-    """The risk gate's word for exactly this intent; ``digest`` binds it. Only ``risk.gate`` builds one."""
+    """The risk gate's word for exactly this intent: ``record`` is what the journal keeps of it, and binds it. Only ``risk.gate`` builds one."""
 
     intent: OrderIntent
-    digest: str
+    record: bytes
     approved_at_ns: int
     expires_at_ns: int
 

@@ -7,6 +7,7 @@ and every request ends in exactly one answer entry, whatever happens to it.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -56,15 +57,35 @@ class Courier:
     ) -> None:
         self._clock, self._journal, self._broker, self._writer = clock, journal, broker, writer
         self._subjects, self._offer, self._may_open = subjects, offer, may_open
-        self._settled, self._intending = settled, 0
-        self._one_intent = asyncio.Lock()
+        self._settled, self._intending = settled, False
+        self._line: deque[Callable[[], object]] = deque()
         self._questions = asyncio.Semaphore(QUESTIONS_MAX)
         self._entries_owed = 0
 
     @property
     def intending(self) -> bool:
         """Whether an intent is on its way into the journal: whatever else is written now makes an order wait for it."""
-        return self._intending > 0
+        return self._intending
+
+    def in_turn(self, begin: Callable[[], object]) -> None:
+        """Call ``begin``, which starts ``write``, when no other intent is on its way: now, or later.
+
+        One at a time: the journal answers for what it was given together only when all of it is on disk, and the first order of a decision must not wait
+        for the second's. A crash in between leaves a smaller position, never a second one. And who waits has not begun: whatever runs here after an intent
+        was handed over keeps the processor from the server that stores it (decision 0016).
+        """
+        if self._intending:
+            self._line.append(begin)
+        else:
+            self._intending = True
+            begin()
+
+    def _next(self) -> None:
+        if self._line:
+            self._line.popleft()()
+        else:
+            self._intending = False
+            self._settled()
 
     def signal_heard(self, entries_most: int) -> None:
         """A signal was read from the journal: so many entries may leave because of it."""
@@ -79,7 +100,7 @@ class Courier:
         journaled: bool = False,
         order_id: str | None = None,
     ) -> None:
-        """Durable, still approved, still ours to write, sent: in this order. Exactly one answer comes of it.
+        """Durable, still approved, still ours to write, sent: in this order. Exactly one answer comes of it. Begun ``in_turn``, unless ``journaled``.
 
         Raises ``BrokenInvariant``, after the answer, when the journal knows another writer.
         """
@@ -156,32 +177,28 @@ class Courier:
         return False
 
     async def _intend(self, approved: Approved) -> tuple[inbox.Outcome, TradingSystemError] | None:
-        """Make the intent durable, one at a time: the journal answers for what it was given together only when all of it is on disk, and the first order
-        of a decision must not wait for the second's. A crash in between leaves a smaller position, never a second one."""
-        self._intending += 1
+        """Make the intent durable; whoever is next in line begins after that."""
         try:
-            async with self._one_intent:
-                if (
-                    problem := gate.invalid(approved, self._clock.now())
-                ) is not None:  # it has waited behind a journal that does not answer
-                    return inbox.Outcome.NOT_SENT, TryAgain(problem)
-                return await self._append(approved.intent)
+            if gate.expired(approved, self._clock.now()):  # it has waited behind a journal that does not answer
+                return inbox.Outcome.NOT_SENT, TryAgain(gate.EXPIRED)
+            return await self._append(approved)
         finally:
-            self._intending -= 1
-            if not self._intending:
-                asyncio.get_running_loop().call_soon(self._settled)
+            asyncio.get_running_loop().call_soon(self._next)  # when what is durable now has left
 
-    async def _append(self, intent: OrderIntent) -> tuple[inbox.Outcome, TradingSystemError] | None:
+    async def _append(self, approved: Approved) -> tuple[inbox.Outcome, TradingSystemError] | None:
         """A failure here means that nothing was sent, but one: an intent that exists was perhaps sent by another."""
         try:
             await self._journal.append(
-                self._subjects.journal_intent(intent.client_order_id), encode(intent), create=True, fence_seq=self._writer.fence_seq
+                self._subjects.journal_intent(approved.intent.client_order_id),
+                approved.record,
+                create=True,
+                fence_seq=self._writer.fence_seq,
             )
         except RequestRefused as error:
             return (inbox.Outcome.UNKNOWN if error.code == "exists" else inbox.Outcome.NOT_SENT), error
         except (TryAgain, OutcomeUnknown) as error:
             return inbox.Outcome.NOT_SENT, error
-        _INTENTS[intent.purpose].inc()
+        asyncio.get_running_loop().call_soon(_INTENTS[approved.intent.purpose].inc)  # counting must not hold the order up
         return None
 
     async def cancel(self, action: act.Cancel, *, entry: bool) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import structlog
 from tradingsystem.domain.agreement import Peers
 from tradingsystem.domain.control import Beat, CommandAnswer, SpecApplied
 from tradingsystem.domain.errors import BrokenInvariant, RequestRefused, TryAgain
-from tradingsystem.domain.orders import OrderUpdate
+from tradingsystem.domain.orders import Approved, BrokerOrder, OrderUpdate
 from tradingsystem.domain.signals import Signal
 from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND
 from tradingsystem.domain.trading import Latch, LatchCleared, Mark, TradingState
@@ -153,7 +153,7 @@ class ExecutionService:
         try:
             if await self._until(lambda: self.state.able, stop):
                 ready()
-                await self._until(lambda: False, stop)
+                await self._stopped(stop)
             await self._drain()
         finally:
             self._ended = True
@@ -354,12 +354,9 @@ class ExecutionService:
     def _carry_out(self, action: act.Action) -> None:
         match action:
             case act.Submit(approved) | act.Resubmit(approved):
-                self._spawn(
-                    self._courier.write(inbox.Request.SUBMIT, approved, self._broker.submit, journaled=isinstance(action, act.Resubmit))
-                )
+                self._write(approved, self._broker.submit, journaled=isinstance(action, act.Resubmit))
             case act.Replace(order_id, approved, journaled):
-                replace = functools.partial(self._broker.replace, order_id)
-                self._spawn(self._courier.write(inbox.Request.REPLACE, approved, replace, journaled=journaled, order_id=order_id))
+                self._write(approved, functools.partial(self._broker.replace, order_id), journaled=journaled, order_id=order_id)
             case act.Cancel(_, key):
                 record = self.state.book.orders.get(key)
                 self._spawn(self._courier.cancel(action, entry=record is not None and record.role is Role.ENTRY))
@@ -391,6 +388,19 @@ class ExecutionService:
             case act.Alert():
                 metrics.alarms.labels(alarm=action.code).inc()
                 _log.error(action.code.replace("-", "_"), reason=action.reason)
+
+    def _write(
+        self, approved: Approved, send: Callable[[Approved], Awaitable[BrokerOrder]], *, journaled: bool, order_id: str | None = None
+    ) -> None:
+        request = inbox.Request.SUBMIT if order_id is None else inbox.Request.REPLACE
+
+        def begin() -> None:
+            self._spawn(self._courier.write(request, approved, send, journaled=journaled, order_id=order_id))
+
+        if journaled:
+            begin()
+        else:
+            self._courier.in_turn(begin)
 
     def _keep(self, latch: Latch | LatchCleared) -> None:
         task = self._spawn(self._courier.keep(latch))
@@ -439,6 +449,17 @@ class ExecutionService:
     def _fail(self, error: BaseException) -> None:
         if self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
+
+    async def _stopped(self, stop: asyncio.Event) -> None:
+        """Wait for ``stop`` alone, not woken up by entries as ``_until`` is: that would be work beside each intent. Raises what failed."""
+        assert self._failed is not None
+        stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({stopped, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        if self._failed.done():
+            self._failed.result()
 
     async def _until(self, condition: Callable[[], bool], stop: asyncio.Event, timeout_seconds: float | None = None) -> bool:
         """Wait for a condition that entries make true; False when ``stop`` or the time-out came first. Raises what failed."""

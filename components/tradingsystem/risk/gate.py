@@ -1,21 +1,20 @@
 """The one place where an order becomes allowed. Nothing else builds ``Approved``, and the broker takes nothing else.
 
-An approval is bound to the exact order by a digest and to a moment by an expiry: who changes the order or waits too long has no approval any more.
+An approval is bound to the exact order by its bytes, which the journal keeps, and to a moment by an expiry: who changes the order or waits too long has no
+approval any more.
 The gate refuses on the first rule that speaks, and it treats a rule that cannot be evaluated as a refusal, never as a pass.
 """
 
 from __future__ import annotations
 
-import hashlib
 from decimal import InvalidOperation
 
-import msgspec
-
 from tradingsystem.domain.orders import Approved, OrderIntent, OrderRefusal, Purpose
+from tradingsystem.messages.codec import encode
 from tradingsystem.risk.question import APPROVAL_NS, SCALED_TICK_NS, Exposure, Limits, Market, Question, SystemState
 from tradingsystem.risk.rules import BOTH_RULES, ENTRY_RULES, EXIT_RULES, Rule
 
-_encoder = msgspec.msgpack.Encoder(decimal_format="string")
+EXPIRED = "the approval has expired"
 
 
 def check(intent: OrderIntent, exposure: Exposure, limits: Limits, market: Market, state: SystemState) -> Approved | OrderRefusal:
@@ -25,7 +24,7 @@ def check(intent: OrderIntent, exposure: Exposure, limits: Limits, market: Marke
         if (reason := _ask(rule, question)) is not None:
             return OrderRefusal(intent.client_order_id, intent.symbol, rule.code, reason, market.now_ns)
     expires_ns = market.now_ns + limits.age_ns(APPROVAL_NS, SCALED_TICK_NS)
-    return Approved(intent=intent, digest=digest(intent), approved_at_ns=market.now_ns, expires_at_ns=expires_ns)
+    return Approved(intent=intent, record=encode(intent), approved_at_ns=market.now_ns, expires_at_ns=expires_ns)
 
 
 def rules_for(purpose: Purpose) -> tuple[Rule, ...]:
@@ -33,16 +32,16 @@ def rules_for(purpose: Purpose) -> tuple[Rule, ...]:
     return BOTH_RULES + (ENTRY_RULES if purpose is Purpose.ENTRY else EXIT_RULES)
 
 
-def digest(intent: OrderIntent) -> str:
-    """SHA-256 of the intent's MessagePack: any change of the order is another digest."""
-    return hashlib.sha256(_encoder.encode(intent)).hexdigest()
-
-
 def invalid(approved: Approved, now_ns: int) -> str | None:
     """Why an approval does not hold for its order now, or None; asked again right before the order is sent."""
-    if approved.digest != digest(approved.intent):
+    if approved.record != encode(approved.intent):
         return "the order is not the one that was approved"
-    return None if now_ns <= approved.expires_at_ns else "the approval has expired"
+    return EXPIRED if expired(approved, now_ns) else None
+
+
+def expired(approved: Approved, now_ns: int) -> bool:
+    """Whether the moment to which an approval was bound is over; the part of ``invalid`` that only time changes."""
+    return now_ns > approved.expires_at_ns
 
 
 def rules_table() -> str:

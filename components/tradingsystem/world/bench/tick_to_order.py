@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from tradingsystem.domain.rows import F64
+from tradingsystem.filter.warming import warm_up
 from tradingsystem.process import measured
 from tradingsystem.world.bench import desk, programs
 from tradingsystem.world.bench.offering import until
@@ -39,6 +40,8 @@ SERVICE = "tradingsystem.world.bench.tick_service"
 
 def measure(effort: Effort) -> Row:
     """Both placements: at the goal's rate and then downwards until one holds, and nearly idle."""
+    effort.tell("kernels, compiled once for this processor")
+    warm_up()
     found = [_placement(effort, placement) for placement in PLACEMENTS]
     notes = (
         "each tick is a trade that makes its symbol pass the rules; the ensemble's answer is computed and then replaced by yes: the way is timed, not the "

@@ -19,7 +19,7 @@ from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
 from tradingsystem.domain.trading import Latch, LatchCleared, LatchKind
 from tradingsystem.execution.ages import Heard
 from tradingsystem.execution.state import State
-from tradingsystem.messages.codec import decode
+from tradingsystem.messages.codec import decode, encode
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.imagined import Ask, ImaginedJournal, Reply, Venue, body_of
 from tradingsystem.risk import gate
@@ -165,8 +165,8 @@ class Judge:
         problem = gate.invalid(order, now_ns)
         if problem is not None:
             self._break(APPROVED, f"{order.intent.client_order_id}: {problem}")
-        if order.digest != gate.digest(order.intent):
-            self._break(APPROVED, f"{order.intent.client_order_id}: another digest")
+        if order.record != encode(order.intent):
+            self._break(APPROVED, f"{order.intent.client_order_id}: another order")
         self._approvals[order.intent.client_order_id] = order
 
     # --- a write arrives -------------------------------------------------------------------------------------------------------------------
