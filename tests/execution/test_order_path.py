@@ -91,6 +91,32 @@ def test_who_waits_for_an_intent_has_not_begun() -> None:
     asyncio.run(played())
 
 
+def test_who_stands_in_line_at_the_end_never_begins() -> None:
+    """Ended while the first order's intent is being stored: the second, which waits behind it, is neither written down nor sent afterwards (invariant 4)."""
+    story: list[str] = []
+
+    async def played() -> None:
+        venue = Venue(speed=1.0)
+        journal = Written(story)
+        venue.journal = venue.signals = journal
+        async with opened(venue):
+            venue.quote("AAA", 99.98, 100.00)
+            running = Running(venue)
+            await running.start()
+            journal.answering.clear()
+            await InProcessJournal.append(journal, venue.subjects.journal_signal, encode(venue.next_signal("AAA")))
+            await venue.until(lambda: "intent handed over" in story)
+            await running.kill()
+            journal.answering.set()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert story.count("intent handed over") == 1
+            assert not [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Courier.write"]
+            assert venue.shares("AAA") == 0
+
+    asyncio.run(played())
+
+
 def test_a_crash_between_two_orders_leaves_a_smaller_position() -> None:
     """Killed when the first order had left and the second's intent was on its way: the next life has one covered order, and makes no second (1, 2, 8)."""
     story: list[str] = []

@@ -395,7 +395,8 @@ class ExecutionService:
         request = inbox.Request.SUBMIT if order_id is None else inbox.Request.REPLACE
 
         def begin() -> None:
-            self._spawn(self._courier.write(request, approved, send, journaled=journaled, order_id=order_id))
+            if not self._ended:  # who stands in line has no task that the end cancels
+                self._spawn(self._courier.write(request, approved, send, journaled=journaled, order_id=order_id))
 
         if journaled:
             begin()
