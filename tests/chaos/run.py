@@ -38,6 +38,7 @@ LEAD_SECONDS_MAX = 0.03  # between an aimed kill's intent and the signal
 PROBE_SECONDS = 16.0  # a probe is due every fifteen market minutes
 LAST_KILL_NS = 60 * 60 * 10**9  # before the close
 RECOVERY_SECONDS = 60.0
+READY_SECONDS = 300.0  # the first day of a fresh clone compiles every kernel, in two processes
 SPARED = {"simulator"}
 WAY_TO_BROKER = {"rest": [{"path": "/v2/orders", "method": "POST", "kind": "Slow", "times": 0, "delay_ms": 30}]}  # as over the internet
 
@@ -121,7 +122,7 @@ def play(seed: int, kills: int, folder: Path, progress: Progress) -> Day:
     running = Running.start(manifest("chaos", seed=seed, speed=SPEED, symbols=120, signals="Probe"), folder)
     day = Day(seed, [])
     try:
-        running.wait_for("all ready")
+        running.wait_for("all ready", timeout_seconds=READY_SECONDS)
         ear = Ear("chaos", running.note)
         try:
             running.put("/simulator/scenario", WAY_TO_BROKER)

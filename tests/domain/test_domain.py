@@ -15,6 +15,7 @@ from tradingsystem.domain.orders import OrderState
 from tradingsystem.domain.signals import signal_id
 from tradingsystem.domain.time import (
     NS_PER_SECOND,
+    at_speed,
     from_datetime,
     new_york_clock,
     new_york_date,
@@ -153,3 +154,12 @@ def test_every_error_has_a_place_in_the_tree() -> None:
     assert errors.TryAgain("later", 2.5).after_seconds == 2.5
     refused = errors.RequestRefused("wash", "no", 403)
     assert (refused.code, refused.status) == ("wash", 403)
+
+
+@given(st.integers(0, 10**12), st.floats(-10.0, 1e6) | st.just(float("nan")), st.integers(1, 10**10))
+def test_a_limit_grows_with_the_speed_and_never_shrinks(limit_ns: int, speed: float, machine_ns: int) -> None:
+    """What the machine needs fits in at any speed; NaN and negative speeds leave a limit as it is."""
+    scaled = at_speed(limit_ns, speed, machine_ns)
+    assert scaled >= limit_ns
+    assert scaled == limit_ns or scaled == int(speed * machine_ns)
+    assert not speed > 0 or scaled >= int(speed * machine_ns)

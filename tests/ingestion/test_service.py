@@ -188,6 +188,7 @@ def test_the_wire_becomes_a_tape() -> None:
         async with running(PolygonServer(after=play)) as server, serving([polygon(server, clock)], POLYGON, clock=clock) as bench:
             await bench.until(lambda: len(bench.rows(RowKind.TRADE)) >= 600 and bool(bench.states) and bench.states[-1].rows >= 600)
             await bench.until(lambda: any(not len(batch.rows) and not batch.notes for batch in bench.batches))
+            await bench.until(lambda: sum(bench.states[-1].refused.values()) == 2)
             assert bench.ready.is_set()
             assert bench.service.progress_ns >= IN_SESSION_NS
         first = bench.batches[0]

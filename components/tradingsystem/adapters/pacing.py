@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from tradingsystem.domain import calendar
-from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND, new_york_date
+from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND, at_speed, new_york_date
 
 
 class Backoff:
@@ -87,7 +87,7 @@ class DataWatch:
         if not self.expects_data(market_ns) or self._session is None:
             return 0
         age_ns = market_ns - max(self._market_ns, self._session.open_ns)
-        allowed_ns = max(self._limits.silent_ns, int(speed * 10 * NS_PER_MILLISECOND))
+        allowed_ns = at_speed(self._limits.silent_ns, speed, 10 * NS_PER_MILLISECOND)
         if age_ns <= allowed_ns or machine_ns - self._machine_ns <= min(self._limits.machine_floor_ns, allowed_ns):
             return 0
         return age_ns
@@ -96,6 +96,6 @@ class DataWatch:
         """How far the newest event lies behind the clock when that is too far during the session; else 0."""
         if self._newest_ns == 0 or not self.expects_data(market_ns):
             return 0
-        allowed_ns = max(self._limits.behind_ns, int(speed * self._limits.behind_machine_ns) if speed > 1 else 0)
+        allowed_ns = at_speed(self._limits.behind_ns, speed, self._limits.behind_machine_ns) if speed > 1 else self._limits.behind_ns
         behind = market_ns - self._newest_ns
         return behind if behind > allowed_ns else 0

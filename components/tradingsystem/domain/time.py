@@ -25,6 +25,13 @@ def plausible(at_ns: int) -> bool:
     return EARLIEST_NS <= at_ns < LATEST_NS
 
 
+def at_speed(limit_ns: int, speed: float, machine_ns: int) -> int:
+    """A limit in market time that, where that runs ``speed`` times as fast, never asks for more than the machine can do in ``machine_ns`` of its own:
+    max(limit, speed x machine time). NaN and negative speeds leave it as it is."""
+    scaled = speed * machine_ns
+    return int(scaled) if scaled > limit_ns else limit_ns
+
+
 def to_datetime(at_ns: int) -> datetime:
     """UTC datetime, cut to microseconds."""
     seconds, rest_ns = divmod(at_ns, NS_PER_SECOND)

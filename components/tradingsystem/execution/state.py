@@ -14,7 +14,7 @@ from tradingsystem.domain import calendar
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.orders import Account, OrderState
 from tradingsystem.domain.splits import Split
-from tradingsystem.domain.time import NS_PER_SECOND, new_york_date
+from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND, at_speed, new_york_date
 from tradingsystem.domain.trading import Latch, Mark, TradingState
 from tradingsystem.execution.book import Book
 from tradingsystem.execution.latches import deepest, state_of
@@ -24,7 +24,7 @@ from tradingsystem.execution.statistics import Statistics
 from tradingsystem.spec.resource import Mode
 from tradingsystem.spec.slices import ExecutionSlice, LiveSettings
 
-SCALED_WAIT_SECONDS = 0.05  # machine time that every wait allows for, whatever the speed
+SCALED_WAIT_NS = 50 * NS_PER_MILLISECOND  # machine time that every wait allows for, whatever the speed
 
 
 class Day(msgspec.Struct, kw_only=True):
@@ -137,7 +137,7 @@ class State(msgspec.Struct, kw_only=True):
 
     def wait_ns(self, seconds: float) -> int:
         """A wait in market time that is never shorter than the machine can be."""
-        return int(max(seconds, self.speed * SCALED_WAIT_SECONDS) * NS_PER_SECOND)
+        return at_speed(int(seconds * NS_PER_SECOND), self.speed, SCALED_WAIT_NS)
 
     def trading(self) -> tuple[TradingState, str]:
         """The state in force, and why."""

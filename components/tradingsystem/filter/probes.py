@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradingsystem.domain.rows import U8
-from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND
+from tradingsystem.domain.time import NS_PER_MINUTE, NS_PER_SECOND, at_speed
 from tradingsystem.filter import tradability
 from tradingsystem.filter.tradability import Stage
 from tradingsystem.market.state import MarketState
@@ -37,7 +37,7 @@ class Probes:
     @property
     def wait_ns(self) -> int:
         """How long before its moment a symbol is drawn, and how long after it a quote may take; market time."""
-        return min(max(WAIT_NS, int(self.speed * NS_PER_SECOND)), WAIT_MAX_NS)
+        return min(at_speed(WAIT_NS, self.speed, NS_PER_SECOND), WAIT_MAX_NS)
 
     def wanted(self) -> frozenset[str]:
         """The symbol whose quotes the next probe needs."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.rows import I64, RowKind
-from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_MINUTE, NS_PER_SECOND
+from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_MINUTE, NS_PER_SECOND, at_speed
 
 WINDOW_NS = {RowKind.SECOND_BAR: NS_PER_SECOND, RowKind.MINUTE_BAR: NS_PER_MINUTE}
 LIMIT_NS = {
@@ -34,7 +34,7 @@ class FeedAge(msgspec.Struct, frozen=True):
 
 def limit_ns(kind: RowKind, speed: float) -> int:
     """The age that is still fresh, in market time: max(limit, speed x 10 ms)."""
-    return max(LIMIT_NS[kind], int(speed * 10 * NS_PER_MILLISECOND))
+    return at_speed(LIMIT_NS[kind], speed, 10 * NS_PER_MILLISECOND)
 
 
 def feeds(last_at_ns: I64, now_ns: int, session: Session, speed: float) -> tuple[FeedAge, ...]:

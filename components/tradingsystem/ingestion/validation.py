@@ -13,7 +13,7 @@ import numpy as np
 
 from tradingsystem.domain.control import SymbolFact
 from tradingsystem.domain.rows import F64, I64, RowKind, Rows
-from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND
+from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_SECOND, at_speed
 from tradingsystem.ingestion import kernels
 from tradingsystem.ingestion.reasons import Reason
 
@@ -37,8 +37,8 @@ def scaled(limits: Limits, speed: float) -> Limits:
     behind. Lateness is max(limit, speed x 2 s): the player holds market time only when a consumer is that far behind, and a backlog is no delayed
     feed."""
     return Limits(
-        late_ns=max(limits.late_ns, int(speed * 2 * NS_PER_SECOND)) if speed > 1 else limits.late_ns,
-        future_ns=max(limits.future_ns, int(speed * 100 * NS_PER_MILLISECOND)),
+        late_ns=at_speed(limits.late_ns, speed, 2 * NS_PER_SECOND) if speed > 1 else limits.late_ns,
+        future_ns=at_speed(limits.future_ns, speed, 100 * NS_PER_MILLISECOND),
         reorder_ns=limits.reorder_ns,
         locked_ns=limits.locked_ns,
         jump=limits.jump,

@@ -11,7 +11,7 @@ import msgspec
 
 from tradingsystem.domain.calendar import Session
 from tradingsystem.domain.orders import OrderIntent
-from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_MINUTE, NS_PER_SECOND
+from tradingsystem.domain.time import NS_PER_MILLISECOND, NS_PER_MINUTE, NS_PER_SECOND, at_speed
 from tradingsystem.domain.trading import Mark, TradingState
 from tradingsystem.spec.execution import EntryWindow
 from tradingsystem.spec.resource import Mode
@@ -36,9 +36,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     throttle_window_ns: int = 10 * NS_PER_MINUTE
 
     def age_ns(self, limit_ns: int, machine_ns: int = SCALED_AGE_NS) -> int:
-        """An age limit at this speed. NaN and negative speeds leave it as it is."""
-        scaled = self.speed * machine_ns
-        return int(scaled) if scaled > limit_ns else limit_ns
+        """An age limit at this speed."""
+        return at_speed(limit_ns, self.speed, machine_ns)
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True):
