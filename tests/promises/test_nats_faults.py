@@ -27,6 +27,7 @@ pytestmark = pytest.mark.nats
 
 SUBJECTS = Subjects("testing")
 FAST = {"heartbeat_seconds": 0.05}
+LOOPS = {"asyncio": None, "uvloop": loop_factory()}
 
 
 @pytest.fixture
@@ -89,7 +90,8 @@ def test_who_gave_up_waiting_for_the_server_makes_nobody_deaf(server: RunningSer
     run(main())
 
 
-def test_nothing_lies_between_the_socket_and_who_speaks_or_hears(server: RunningServer) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nothing_lies_between_the_socket_and_who_speaks_or_hears(server: RunningServer, loop: str) -> None:
     """What is published first in a turn of the loop is written in it, the rest together after it; a message is handled while it is read. All in order."""
 
     async def main() -> None:
@@ -116,10 +118,12 @@ def test_nothing_lies_between_the_socket_and_who_speaks_or_hears(server: Running
         assert readers == {client._reading_task}
         await bus.close()
 
-    run(main())
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())
 
 
-def test_what_is_published_behind_a_slow_socket_keeps_its_order(server: RunningServer) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_is_published_behind_a_slow_socket_keeps_its_order(server: RunningServer, loop: str) -> None:
     """More than a socket takes, sent within one turn of the loop and over many, while the server does not read: nothing overtakes anything."""
 
     async def main() -> None:
@@ -142,7 +146,8 @@ def test_what_is_published_behind_a_slow_socket_keeps_its_order(server: RunningS
         assert bus.connection._client is client
         await bus.close()
 
-    run(main())
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())
 
 
 def test_a_handler_that_fails_is_told_and_hears_on(server: RunningServer) -> None:

@@ -79,22 +79,18 @@ class EncryptedWhereAsked(Client):
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         """nats-py's flusher ends when the socket closes under it. Whoever publishes before its reader has noticed would write to that socket himself: to
         uvloop that is a mistake of the program, and it would end the service."""
-        if self.is_connected and (self._flusher_task is None or self._flusher_task.done()):
+        writer = self._writer()
+        if self.is_connected and (self._flusher_task is None or self._flusher_task.done() or writer is None or writer.is_closing()):
             raise nats.errors.ConnectionClosedError
-        transport = self._transport
-        if force_flush or self._has_spoken or transport is None or not self._takes_more():
+        if writer is None or not self.is_connected or force_flush or self._has_spoken or is_behind(writer):
             return await super()._flush_pending(force_flush)
+        # What is published first in a turn of the loop is written now. nats-py leaves it to its flusher, which is the next turn, after whatever else is due
+        # in this one; what follows in the same turn goes that way, together.
         pending, self._pending, self._pending_data_size = self._pending, [], 0
-        transport.writelines(pending)
+        writer.writelines(pending)
         self._has_spoken = True
         asyncio.get_running_loop().call_soon(self._turn_over)
         return None
-
-    def _takes_more(self) -> bool:
-        """Whether the socket is not behind: then what is published first in a turn of the loop is written now. nats-py leaves it to its flusher, which is the
-        next turn, after whatever else is due in this one; what follows in the same turn goes that way, together."""
-        writer = self._writer()
-        return self.is_connected and writer is not None and writer.transport.get_write_buffer_size() < BEHIND_BYTES
 
     def _turn_over(self) -> None:
         self._has_spoken = False
@@ -125,6 +121,11 @@ class EncryptedWhereAsked(Client):
     def _writer(self) -> asyncio.StreamWriter | None:
         """Of the socket; None while there is none."""
         return getattr(self._transport, "_io_writer", None)
+
+
+def is_behind(writer: asyncio.StreamWriter) -> bool:
+    """Whether as much waits to be written as makes the loop ask for a pause."""
+    return writer.transport.get_write_buffer_size() >= BEHIND_BYTES
 
 
 def finish(publication: Coroutine[Any, Any, None]) -> None:
