@@ -34,7 +34,7 @@ def intent_is_not_kept() -> None:
 
 def approval_does_not_expire() -> None:
     """The approval is not asked again right before the order is sent."""
-    courier.gate = SimpleNamespace(invalid=lambda *_: None)  # type: ignore[assignment]
+    courier.gate = SimpleNamespace(invalid=lambda *_: None, expired=lambda *_: False)  # type: ignore[assignment]
 
 
 def unknown_is_sent_again() -> None:
