@@ -222,6 +222,26 @@ def test_a_socket_that_closes_under_the_client_is_only_lost(server: RunningServe
         runner.run(main())
 
 
+def test_a_heartbeat_into_a_closing_socket_only_misses(server: RunningServer) -> None:
+    """Between the socket's end and the moment at which the client notices the heart beats too: the connection is given up and made anew, not its keeper."""
+
+    async def main() -> None:
+        bus = NatsBus(server.as_user("ingestion", **FAST))
+        await bus.open()
+        client = bus.connection._client
+        assert client is not None
+        client._reading_task.cancel()  # so that it does not notice
+        client._transport._io_writer.transport.abort()
+        await until(lambda: bus.connection._client is not client and bus.connection.up)
+        heard: list[bytes] = []
+        await bus.subscribe(SUBJECTS.tape, lambda delivery: heard.append(delivery.payload))
+        bus.publish(SUBJECTS.tape, b"again")
+        await until(lambda: heard)
+        await bus.close()
+
+    run(main())
+
+
 def test_nothing_leaves_late(server: RunningServer) -> None:
     """While there is no server: messages are dropped and counted, appends refused; after the outage none of them appears."""
 

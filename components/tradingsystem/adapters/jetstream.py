@@ -18,7 +18,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.nats import NatsConnection, NatsSubscription
-from tradingsystem.adapters.nats_client import ended
+from tradingsystem.adapters.nats_client import ended, tell_failure
 from tradingsystem.domain.errors import InvalidInput, RequestRefused, TryAgain
 from tradingsystem.interfaces import Entry
 
@@ -188,7 +188,7 @@ class Reader:
         """Begin; entries arrive by the handler."""
         self._unwatch = self._connection.watch(lambda _: self._start_over("connection"))
         self._task = asyncio.create_task(self._run(), name=f"read {self._subject}")
-        self._task.add_done_callback(_tell_failure)
+        self._task.add_done_callback(tell_failure)
 
     @property
     def running(self) -> bool:
@@ -363,9 +363,3 @@ async def _next(arrived: asyncio.Queue[Entry | None]) -> Entry | None:
 
 def _nothing() -> None:
     """Before a reader started there is nothing to undo."""
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    """A reader that died must not look like silence."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": "a reader of the journal failed", "exception": error})

@@ -29,7 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tradingsystem.adapters.certificates import CertificateWatch, reason_of
-from tradingsystem.adapters.nats_client import EncryptedWhereAsked, TlsRefused, discarded, ended, finish, flushed
+from tradingsystem.adapters.nats_client import EncryptedWhereAsked, TlsRefused, discarded, ended, finish, flushed, tell_failure
 from tradingsystem.adapters.nats_encryption import is_refusal, trusted
 from tradingsystem.domain.errors import BrokenInvariant, NotAuthorized, TryAgain
 from tradingsystem.interfaces import Delivery
@@ -111,6 +111,7 @@ class NatsConnection:
     async def open(self, timeout_seconds: float = 10.0) -> None:
         """Connect, and keep connected until ``close``. Raises ``TryAgain`` (no server in time) or, at once when no address takes it, ``NotAuthorized``."""
         self._keeper = asyncio.create_task(self._keep(), name=f"nats {self.purpose}")
+        self._keeper.add_done_callback(tell_failure)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._decided.wait()
@@ -250,7 +251,8 @@ class NatsConnection:
         while not self._lost.is_set():
             sent_ns = time.monotonic_ns()
             if client.is_connected:
-                finish(client.publish(self._echo, self._echo_token + time.monotonic_ns().to_bytes(8, "big")))
+                with contextlib.suppress(nats.errors.Error):  # its socket is closing, which it has not noticed: what is not heard is missed
+                    finish(client.publish(self._echo, self._echo_token + time.monotonic_ns().to_bytes(8, "big")))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.heartbeat_seconds):
                     await self._lost.wait()

@@ -168,3 +168,9 @@ async def discarded(client: Client) -> None:
             transport.close()  # type: ignore[no-untyped-call]
             async with asyncio.timeout(0.5):
                 await transport.wait_closed()  # type: ignore[no-untyped-call]
+
+
+def tell_failure(task: asyncio.Task[None]) -> None:
+    """Who reads, or keeps a connection, and died of it must not look like silence: the loop's exception handler hears of it, which ends a service."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})
