@@ -12,10 +12,10 @@ from tests.promises.cluster import SIZE, RunningCluster
 from tests.promises.journal import JournalPromises
 from tests.promises.lease import LeasePromises
 from tests.promises.server import RunningServer
-from tests.promises.waiting import run
+from tests.promises.waiting import run, until_answered
 from tradingsystem.adapters.nats_journal import NatsJournal
 from tradingsystem.adapters.nats_lease import NatsLease
-from tradingsystem.domain.errors import InvalidInput
+from tradingsystem.domain.errors import InvalidInput, OutcomeUnknown, RequestRefused
 from tradingsystem.interfaces import Journal, Lease
 from tradingsystem.messages.subjects import Subjects
 from tradingsystem.process.connecting import ensured, opened
@@ -23,6 +23,7 @@ from tradingsystem.process.connecting import ensured, opened
 pytestmark = pytest.mark.nats
 
 BYTES_MAX = 1 << 26
+NO_REVISION = 1 << 40
 
 
 def test_a_stream_kept_by_fewer_is_told_and_left(nats_cluster: RunningCluster) -> None:
@@ -77,6 +78,17 @@ class TestReplicatedJournal(JournalPromises):
             yield journal
 
 
+async def _is_known(lease: Lease) -> bool:
+    """Whether the member that we speak to has heard of the bucket that another one leads: until then nobody answers there. What is tried is refused."""
+    try:
+        await lease.write(b"", NO_REVISION)
+    except RequestRefused:
+        return True
+    except OutcomeUnknown:
+        return False
+    raise AssertionError("a revision that there is not was accepted")
+
+
 class TestReplicatedLease(LeasePromises):
     """A bucket of the three, given anew to each test."""
 
@@ -88,5 +100,7 @@ class TestReplicatedLease(LeasePromises):
     async def lease(self, life_seconds: float = 1.0) -> AsyncIterator[Lease]:
         """As execution has it."""
         async with as_execution(self.cluster) as journal:
-            yield await ensured(NatsLease(journal.connection, life_seconds=life_seconds))
+            made = await ensured(NatsLease(journal.connection, life_seconds=life_seconds))
+            await until_answered(lambda: _is_known(made))
+            yield made
             await self.cluster.forget("KV_lease_testing")
