@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from tests.execution.venue import Running, Venue, opened
 from tradingsystem.adapters.in_process_bus import InProcessJournal
@@ -36,6 +38,22 @@ class Written(InProcessJournal):
     def append_later(self, subject: str, payload: bytes, *, fence_seq: int | None = None) -> None:
         self._story.append(subject.split(".")[2])
         super().append_later(subject, payload, fence_seq=fence_seq)
+
+
+@asynccontextmanager
+async def first_intent_under_way(story: list[str]) -> AsyncIterator[tuple[Venue, Written, Running]]:
+    """A decision of two orders was made, and the journal does not answer for the first one's intent until its ``answering`` is set."""
+    venue = Venue(speed=1.0)
+    journal = Written(story)
+    venue.journal = venue.signals = journal
+    async with opened(venue):
+        venue.quote("AAA", 99.98, 100.00)
+        running = Running(venue)
+        await running.start()
+        journal.answering.clear()
+        await InProcessJournal.append(journal, venue.subjects.journal_signal, encode(venue.next_signal("AAA")))
+        await venue.until(lambda: "intent handed over" in story)
+        yield venue, journal, running
 
 
 def test_an_order_waits_for_its_own_intent_alone() -> None:
@@ -73,16 +91,7 @@ def test_who_waits_for_an_intent_has_not_begun() -> None:
     story: list[str] = []
 
     async def played() -> None:
-        venue = Venue(speed=1.0)
-        journal = Written(story)
-        venue.journal = venue.signals = journal
-        async with opened(venue):
-            venue.quote("AAA", 99.98, 100.00)
-            running = Running(venue)
-            await running.start()
-            journal.answering.clear()
-            await InProcessJournal.append(journal, venue.subjects.journal_signal, encode(venue.next_signal("AAA")))
-            await venue.until(lambda: "intent handed over" in story)
+        async with first_intent_under_way(story) as (venue, journal, running):
             assert sum(task.get_coro().__qualname__ == "Courier.write" for task in running.service._tasks) == 1
             journal.answering.set()
             await venue.until(lambda: venue.shares("AAA") == 40)
@@ -96,16 +105,7 @@ def test_who_stands_in_line_at_the_end_never_begins() -> None:
     story: list[str] = []
 
     async def played() -> None:
-        venue = Venue(speed=1.0)
-        journal = Written(story)
-        venue.journal = venue.signals = journal
-        async with opened(venue):
-            venue.quote("AAA", 99.98, 100.00)
-            running = Running(venue)
-            await running.start()
-            journal.answering.clear()
-            await InProcessJournal.append(journal, venue.subjects.journal_signal, encode(venue.next_signal("AAA")))
-            await venue.until(lambda: "intent handed over" in story)
+        async with first_intent_under_way(story) as (venue, journal, running):
             await running.kill()
             journal.answering.set()
             for _ in range(100):
@@ -156,17 +156,7 @@ def test_the_inbox_waits_for_intents_only_so_long() -> None:
     story: list[str] = []
 
     async def played() -> None:
-        venue = Venue(speed=1.0)
-        journal = Written(story)
-        venue.journal = venue.signals = journal
-        async with opened(venue):
-            venue.quote("AAA", 99.98, 100.00)
-            running = Running(venue)
-            await running.start()
-            journal.answering.clear()
-            heard = running.service.state.statistics.signals
-            await InProcessJournal.append(journal, venue.subjects.journal_signal, encode(venue.next_signal("AAA")))
-            await venue.until(lambda: running.service.state.statistics.signals > heard)
+        async with first_intent_under_way(story) as (venue, journal, running):
             story.clear()
             for _ in range(LAG_MAX):
                 running.service._offer(TimerTicked(received_at_ns=venue.now_ns))

@@ -118,8 +118,7 @@ def test_nothing_lies_between_the_socket_and_who_speaks_or_hears(server: Running
         assert readers == {client._reading_task}
         await bus.close()
 
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(main())
+    run(main(), LOOPS[loop])
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -146,8 +145,7 @@ def test_what_is_published_behind_a_slow_socket_keeps_its_order(server: RunningS
         assert bus.connection._client is client
         await bus.close()
 
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(main())
+    run(main(), LOOPS[loop])
 
 
 def test_a_handler_that_fails_is_told_and_hears_on(server: RunningServer) -> None:
@@ -200,26 +198,24 @@ def test_a_socket_that_closes_under_the_client_is_only_lost(server: RunningServe
     """Between the socket's end and the moment at which the client notices, whoever sends or waits is told to try again; nothing else comes up."""
 
     async def main() -> None:
-        async with asyncio.timeout(60):
-            bus = NatsBus(server.as_user("ingestion", **FAST))
-            await bus.open()
-            connection, client = bus.connection, bus.connection._client
-            assert client is not None
-            client._transport._io_writer.transport.abort()  # as when the kernel says that the other side is gone
-            refused = 0
-            while connection._client is client and client.is_connected:
-                try:
-                    connection.send(SUBJECTS.tape, b"into the void")
-                    await connection.flush()
-                except TryAgain:
-                    refused += 1
-                await asyncio.sleep(0)
-            assert refused
-            await until(lambda: connection.up)
-            await bus.close()
+        bus = NatsBus(server.as_user("ingestion", **FAST))
+        await bus.open()
+        connection, client = bus.connection, bus.connection._client
+        assert client is not None
+        client._transport._io_writer.transport.abort()  # as when the kernel says that the other side is gone
+        refused = 0
+        while connection._client is client and client.is_connected:
+            try:
+                connection.send(SUBJECTS.tape, b"into the void")
+                await connection.flush()
+            except TryAgain:
+                refused += 1
+            await asyncio.sleep(0)
+        assert refused
+        await until(lambda: connection.up)
+        await bus.close()
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main())
+    run(main(), loop_factory())
 
 
 def test_a_heartbeat_into_a_closing_socket_only_misses(server: RunningServer) -> None:

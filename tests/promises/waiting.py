@@ -11,14 +11,15 @@ T = TypeVar("T")
 DEADLINE_SECONDS = 20.0
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run to its end within a minute."""
+def run(main: Coroutine[Any, Any, T], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
+    """Run to its end within a minute, on asyncio's own loop or another."""
 
     async def limited() -> T:
         async with asyncio.timeout(60):
             return await main
 
-    return asyncio.run(limited())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(limited())
 
 
 async def until(true: Callable[[], object], deadline_seconds: float = DEADLINE_SECONDS) -> None:

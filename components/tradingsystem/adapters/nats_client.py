@@ -21,7 +21,6 @@ from nats.aio.subscription import Subscription
 from tradingsystem.domain.errors import BrokenInvariant
 from tradingsystem.spec.messaging import is_encrypted
 
-UNLIMITED = 1 << 40
 BEHIND_BYTES = 1 << 16  # as many as the loop lets wait before it asks to pause
 FLUSH_TURNS_MAX = 10_000
 CANCEL_AGAIN_SECONDS = 0.2
@@ -46,7 +45,7 @@ class EncryptedWhereAsked(Client):
         async def told(message: Msg) -> None:
             handler(message)
 
-        subscription = await self.subscribe(subject, cb=told, pending_msgs_limit=UNLIMITED, pending_bytes_limit=UNLIMITED)
+        subscription = await self.subscribe(subject, cb=told)  # nats-py wants a coroutine; nothing comes before the next line
         self._handlers[subscription._id] = handler
         return subscription
 

@@ -142,9 +142,7 @@ class WarmHttp:
         return answer
 
     def _warm(self) -> _Connection | None:
-        """The connection that was used last, None when a new one is needed. Raises ``NotSent``."""
-        if self._closed:
-            raise NotSent("the client is closed")
+        """The connection that was used last, None when a new one is needed; a closed client has none."""
         oldest = time.monotonic() - KEEP_ALIVE_SECONDS
         while self._idle:
             connection = self._idle.pop()
