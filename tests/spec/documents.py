@@ -92,5 +92,5 @@ def _values(kind: inspect.Type, schema: dict[str, Any]) -> st.SearchStrategy[Any
 def _texts(kind: inspect.StrType) -> st.SearchStrategy[str]:
     low, high = kind.min_length or 0, min(kind.max_length or 40, 40)
     if kind.pattern is None:
-        return st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=low, max_size=high)
+        return st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=low, max_size=high)
     return st.from_regex(kind.pattern, fullmatch=True).filter(lambda text: low <= len(text) <= (kind.max_length or 40) and "\n" not in text)

@@ -81,6 +81,8 @@ def test_ten_mistakes_are_told_at_once() -> None:
         ("spec.components.filter.nodeSelector", {"a": 3}, "is not a text"),
         ("spec.components.filter.nodeSelector", [], "is not a mapping"),
         ("spec.components.filter.nodeSelector", {f"k{n}": "" for n in range(21)}, "has 21 entries"),
+        ("spec.components.filter.tolerations", [{"key": "a b", "operator": "Exists"}], "has the wrong form"),
+        ("spec.telemetry.otlpEndpoint", "http://\x7f", "has the wrong form"),
         ("spec.execution.broker.accountNumber", 12345, "is not a text"),
         ("metadata.name", "a" * 41, "has 41 characters"),
         ("metadata.name", "", "too short"),

@@ -23,6 +23,7 @@ from tradingsystem.spec import (
 from tradingsystem.spec.components import Components
 from tradingsystem.spec.plan import _OWN_RESOURCES
 from tradingsystem.spec.ports import BLOCK
+from tradingsystem.spec.reading import read
 from tradingsystem.spec.slices import ExecutionSlice, FilterSlice
 
 SIMULATED = ["nats", "simulator", "recorder", "monitor", "watcher", "models", "execution", "filter", "ingestion"]
@@ -277,3 +278,10 @@ def test_canonical_json_is_the_same_for_equal_values() -> None:
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
     assert content_hash("ab", "c") != content_hash("a", "bc")
     assert content_hash({"a": 1}) == hashlib.sha256(b'[{"a":1}]').hexdigest()
+
+
+@pytest.mark.parametrize("character", ["\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\ufeff", "\ufffe", "\uffff"])
+def test_canonical_json_means_the_same_as_yaml(character: str) -> None:
+    """What JSON may hold bare and YAML refuses or folds is escaped: an annotation with a control character is not a resource nobody can read."""
+    values = {"note": f"a{character}b {character}"}
+    assert read(canonical_json(values))[0] == values

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from tradingsystem.spec.section import Port, Quantity, ResourceName, Section, about
 
-_LABEL_KEY = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-LabelKey = Annotated[str, Meta(min_length=1, max_length=317, pattern=_LABEL_KEY)]
+_LABEL_KEY = "([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+LabelKey = Annotated[str, Meta(min_length=1, max_length=317, pattern=f"^{_LABEL_KEY}$")]
 LabelValue = Annotated[str, Meta(max_length=63, pattern="^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 
 
@@ -46,7 +46,7 @@ class TaintEffect(enum.StrEnum):
 class Toleration(Section, frozen=True, kw_only=True):
     """A taint the pod may be scheduled in spite of, as Kubernetes defines it."""
 
-    key: Annotated[str, Meta(max_length=317), about("Key of the taint. Empty with Exists: every taint.")] = ""
+    key: Annotated[str, Meta(max_length=317, pattern=f"^({_LABEL_KEY})?$"), about("Key of the taint. Empty with Exists: every taint.")] = ""
     operator: Annotated[TolerationOperator, about("Equal compares the value; Exists only the key.")] = TolerationOperator.EQUAL
     value: Annotated[LabelValue, about("Value of the taint.")] = ""
     effect: Annotated[TaintEffect, about("Effect of the taint. Empty: each.")] = TaintEffect.ANY
@@ -122,6 +122,6 @@ class Telemetry(Section, frozen=True, kw_only=True):
     ] = 8_000
     otlp_endpoint: Annotated[
         str,
-        Meta(max_length=512, pattern="^(https?://[^\\s]+)?$"),
+        Meta(max_length=512, pattern="^(https?://[!-~]+)?$"),
         about("Where traces are sent (OTLP). Empty: nowhere."),
     ] = ""
