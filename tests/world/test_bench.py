@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +17,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tradingsystem.cli.main import app
-from tradingsystem.world.bench import decode, main, memory, replay, tick_market, tick_to_order
+from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderState, OrderType
+from tradingsystem.interfaces import Journal
+from tradingsystem.process import measured as measured_parts
+from tradingsystem.world.bench import decode, desk, main, memory, offering, replay, tick_market, tick_to_order
 from tradingsystem.world.bench.machine import describe
 from tradingsystem.world.bench.result import Absent, Effort, Line, Report, Row, latencies, rates
 from tradingsystem.world.bench.table import rendered
@@ -129,6 +137,68 @@ def test_decision_and_orders_are_held_against_what_ran_beside_them() -> None:
     floor = named(decision, "fsynced publish alone")[0]
     assert named(decision, "decision to first order")[0].goal.startswith(f"p50 {floor.p50 + 0.25:.3g}")
     assert [line.name for line in orders.lines] == ["our client", "aiohttp bare", "alpaca-py"]
+
+
+def test_a_bench_ends_when_its_last_order_was_answered() -> None:
+    """Found by a slow disk: the bench stopped execution while the last order of its last decision waited for its intent, which was then held back."""
+
+    async def scene() -> None:
+        answers = asyncio.Semaphore(0)
+
+        async def send(approved: Approved) -> BrokerOrder:
+            await answers.acquire()
+            intent = approved.intent
+            return BrokerOrder(
+                order_id=intent.client_order_id,
+                client_order_id=intent.client_order_id,
+                symbol=intent.symbol,
+                side=intent.side,
+                quantity=intent.quantity,
+                filled_quantity=0,
+                filled_average_price=None,
+                state=OrderState.ACCEPTED,
+                raw_status="accepted",
+                order_class=OrderClass.BRACKET,
+                order_type=OrderType.LIMIT,
+            )
+
+        broker = desk.QuietBroker(send)
+        ended = asyncio.ensure_future(broker.answered(2))
+        sent = [asyncio.ensure_future(broker.submit(desk.approved_order())) for _ in range(2)]
+        answers.release()
+        await asyncio.wait(sent, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not ended.done()
+        answers.release()
+        await asyncio.wait_for(ended, 5)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.nats
+@pytest.mark.slow
+def test_an_order_that_the_disk_held_back_counts_as_that_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes longer than an approval holds makes the row slower, never shorter by what it measured worst, and is no error."""
+    real, last, takes_seconds = measured_parts.durable_journal, "S000025", 0.3
+
+    @asynccontextmanager
+    async def slow(folder: Path) -> AsyncIterator[Journal]:
+        async with real(folder) as journal:
+            append = journal.append
+
+            async def late(subject: str, payload: bytes, **more: Any) -> int:
+                if last in subject:
+                    await offering.until(time.perf_counter_ns() + int(takes_seconds * 1e9))
+                return await append(subject, payload, **more)
+
+            monkeypatch.setattr(journal, "append", late)
+            yield journal
+
+    monkeypatch.setattr(measured_parts, "durable_journal", slow)
+    row = measured("decision")
+    assert named(row, "decision to first order")[0].largest >= takes_seconds * 1e3
+    assert any("2 orders were held back" in note for note in row.notes)
 
 
 @pytest.mark.nats

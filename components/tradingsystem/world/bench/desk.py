@@ -140,8 +140,14 @@ class QuietBroker:
     def __init__(self, send: Callable[[Approved], Awaitable[BrokerOrder]]) -> None:
         self._send = send
         self._handler: Callable[[OrderUpdate], None] | None = None
-        self.answered = 0
+        self._answered, self._more = 0, asyncio.Event()
         self.clock_skew_ns = 0
+
+    async def answered(self, count: int) -> None:
+        """Return when so many orders were sent and answered."""
+        while self._answered < count:
+            self._more.clear()
+            await self._more.wait()
 
     async def submit(self, order: Approved) -> BrokerOrder:
         """See ``interfaces.Broker``."""
@@ -150,7 +156,8 @@ class QuietBroker:
         return answer
 
     def _cancelled(self, order: BrokerOrder) -> None:
-        self.answered += 1
+        self._answered += 1
+        self._more.set()
         if self._handler is not None:
             gone = msgspec.structs.replace(order, state=OrderState.CANCELED, raw_status="canceled")
             self._handler(
