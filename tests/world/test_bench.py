@@ -16,8 +16,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tests.messages.samples import ORDER
 from tradingsystem.cli.main import app
-from tradingsystem.domain.orders import Approved, BrokerOrder, OrderClass, OrderState, OrderType
+from tradingsystem.domain.orders import Approved, BrokerOrder
 from tradingsystem.interfaces import Journal
 from tradingsystem.process import measured as measured_parts
 from tradingsystem.world.bench import decode, desk, main, memory, offering, replay, tick_market, tick_to_order
@@ -145,22 +146,9 @@ def test_a_bench_ends_when_its_last_order_was_answered() -> None:
     async def scene() -> None:
         answers = asyncio.Semaphore(0)
 
-        async def send(approved: Approved) -> BrokerOrder:
+        async def send(_: Approved) -> BrokerOrder:
             await answers.acquire()
-            intent = approved.intent
-            return BrokerOrder(
-                order_id=intent.client_order_id,
-                client_order_id=intent.client_order_id,
-                symbol=intent.symbol,
-                side=intent.side,
-                quantity=intent.quantity,
-                filled_quantity=0,
-                filled_average_price=None,
-                state=OrderState.ACCEPTED,
-                raw_status="accepted",
-                order_class=OrderClass.BRACKET,
-                order_type=OrderType.LIMIT,
-            )
+            return ORDER
 
         broker = desk.QuietBroker(send)
         ended = asyncio.ensure_future(broker.answered(2))

@@ -33,6 +33,7 @@ REQUEST_SECONDS = 5.0  # the broker client's time-out; the lease must last longe
 KEEP_RETRY_SECONDS = 0.2
 NO_LEASE = "no-lease"
 HALTED = "halted"
+JOURNAL, APPROVAL = "journal", "approval"
 
 _INTENTS = {purpose: metrics.intents.labels(purpose=purpose.value) for purpose in Purpose}
 
@@ -123,13 +124,13 @@ class Courier:
             )
 
         if not journaled and (failure := await self._intend(approved)) is not None:
-            answer(*failure, "journal")
+            answer(*failure, JOURNAL)
             if isinstance(failure[1], RequestRefused) and failure[0] is inbox.Outcome.NOT_SENT:
                 raise BrokenInvariant(f"{intent.client_order_id} was not sent: {failure[1]}")
             return None
         if (problem := gate.invalid(approved, self._clock.now())) is not None:
             _log.warning("not_sent", order=intent.client_order_id, reason=problem)
-            return answer(inbox.Outcome.NOT_SENT, None, "approval")
+            return answer(inbox.Outcome.NOT_SENT, None, APPROVAL)
         if intent.purpose is Purpose.ENTRY and not self._owed(intent):
             return answer(inbox.Outcome.NOT_SENT, None, "out-versus-in")
         if not self._may_write():

@@ -19,6 +19,7 @@ import numpy as np
 
 from tradingsystem.domain.rows import F64, I64
 from tradingsystem.execution import inbox
+from tradingsystem.execution.courier import APPROVAL, JOURNAL
 from tradingsystem.execution.service import ExecutionService
 from tradingsystem.interfaces import Entry, Journal, Subscription
 from tradingsystem.messages.codec import decode, encode
@@ -129,13 +130,13 @@ async def _measure(folder: Path, effort: Effort) -> tuple[I64, I64, F64, int]:
             stop.set()
             await asyncio.wait_for(work, READY_SECONDS)
             await client.close()
-        held_back = await _held_back(journal, subjects, clock)
+        ids = [_orders(number) for number in begun]
+        missing = {key for keys in ids for key in keys if key not in receipts}
+        held_back = await _held_back(journal, subjects, clock) if missing else {}
+    if lost := missing - held_back.keys():
+        raise RuntimeError(f"{len(lost)} of {TARGETS * len(begun)} orders were neither sent nor held back by the disk, such as {min(lost)}")
     came = held_back | {key: at_ns for key, (at_ns, _) in receipts.items()}
-    ids = [_orders(number) for number in begun]
-    if missing := [key for keys in ids for key in keys if key not in came]:
-        raise RuntimeError(f"{len(missing)} of {TARGETS * len(begun)} orders were neither sent nor held back, such as {missing[0]}")
-    arrived = np.array([[came[key] for key in keys] for keys in ids])
-    return np.array(list(begun.values())), arrived, publish, sum(key not in receipts for keys in ids for key in keys)
+    return np.array(list(begun.values())), np.array([[came[key] for key in keys] for keys in ids]), publish, len(missing)
 
 
 async def _in_turn(
@@ -172,6 +173,6 @@ async def _held_back(journal: Journal, subjects: Subjects, clock: RunningClock) 
     found = {}
     async for entry in journal.read(subjects.journal_inbox):
         answer: inbox.InboxEntry = decode(entry.payload, inbox.InboxEntry)
-        if isinstance(answer, inbox.AnswerReceived) and answer.outcome is inbox.Outcome.NOT_SENT:
+        if isinstance(answer, inbox.AnswerReceived) and answer.outcome is inbox.Outcome.NOT_SENT and answer.code in {APPROVAL, JOURNAL}:
             found[answer.client_order_id] = time.perf_counter_ns() - int((clock.now() - answer.received_at_ns) / SPEED)
     return found
